@@ -1,0 +1,72 @@
+"""What executed chapters left in the execution cache: outputs, claims, times, dependencies.
+
+The runner (tools/execute.py) writes the cache before Sphinx starts; the directives of the book (dynamics.py) read it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import partialmethod
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jupyter_cache import get_cache
+from jupyter_cache.cache.main import JupyterCacheBase
+from jupyter_cache.readers import get_reader
+
+CLAIM_MIME = "application/vnd.deepdynamics.claim+json"
+
+# Captions and alt texts are cell metadata: by default they would be part of the cache key, and the old ones would be shown.
+JupyterCacheBase.create_hashed_notebook = partialmethod(
+    JupyterCacheBase.create_hashed_notebook, cell_metadata=("tags",)
+)
+JupyterCacheBase.merge_match_into_notebook = partialmethod(JupyterCacheBase.merge_match_into_notebook, cell_meta=())
+
+read_notebook = get_reader({"name": "myst_nb_md", "type": "plugin"})
+
+
+@dataclass(frozen=True)
+class Record:
+    """One executed chapter: its document name, the notebook with outputs, and what the runner noted."""
+
+    docname: str
+    notebook: Any
+    data: dict[str, Any]
+
+    @property
+    def claims(self) -> list[dict[str, Any]]:
+        outputs = [output for cell in self.notebook.cells for output in cell.get("outputs", [])]
+        return [output.metadata[CLAIM_MIME] for output in outputs if CLAIM_MIME in output.get("metadata", {})]
+
+
+def open_cache(root: Path) -> JupyterCacheBase:
+    """The cache that myst-nb uses by default."""
+    return get_cache(root / "_build" / ".jupyter_cache")
+
+
+def documents(root: Path) -> list[str]:
+    """Names of all pages in the order of the table of contents."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text("utf8"))
+    chapters = [chapter for part in toc.get("parts", []) for chapter in part["chapters"]] + toc.get("chapters", [])
+    return [toc["root"]] + [chapter["file"] for chapter in chapters]
+
+
+def notebooks(root: Path) -> list[str]:
+    """Names of the pages that have code to execute."""
+    return [name for name in documents(root) if "```{code-cell}" in (root / f"{name}.md").read_text("utf8")]
+
+
+def find(root: Path, docname: str) -> Record | None:
+    """The record of a chapter in its present form, or None when it was not executed."""
+    cache = open_cache(root)
+    try:
+        record = cache.match_cache_notebook(read_notebook(str(root / f"{docname}.md")))
+    except KeyError:
+        return None
+    return Record(docname, cache.get_cache_bundle(record.pk).nb, record.data)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"

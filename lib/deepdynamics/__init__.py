@@ -1,0 +1,1 @@
+"""The numerical routines of the book *The Dynamics of Deep Networks*."""

@@ -1,0 +1,64 @@
+"""pyproject.toml (ranges), constraints.txt (tested versions) and environment.yml (Binder, conda) tell one story."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]
+CONSTRAINTS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text("utf8"), flags=re.M))
+CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+TESTED = {normal(name): Version(version) for name, version in CONSTRAINTS.items()}
+REQUIRED = [Requirement(line) for line in PROJECT["dependencies"]]
+EXTRAS = [Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines]
+CONDA = {
+    match[1]: match[2]
+    for line in yaml.safe_load((ROOT / "environment.yml").read_text("utf8"))["dependencies"]
+    if (match := re.match(r"([\w-]+)(.*)", line))
+}
+
+
+@pytest.mark.parametrize("requirement", REQUIRED + EXTRAS, ids=str)
+def test_tested_version_lies_in_the_range(requirement):
+    assert requirement.specifier.contains(TESTED[normal(requirement.name)])
+
+
+@pytest.mark.parametrize("requirement", REQUIRED, ids=str)
+def test_ranges_stay_open_so_that_the_library_installs_beside_others(requirement):
+    assert all(part.operator == ">=" for part in requirement.specifier)
+
+
+@pytest.mark.parametrize("requirement", REQUIRED, ids=str)
+def test_conda_environment_has_every_dependency_in_the_same_range(requirement):
+    assert (name := CONDA_NAMES.get(requirement.name, requirement.name)) in CONDA
+    if requirement.name == "torch":  # conda-forge: the CPU variant, same major version
+        assert CONDA[name] == f"={TESTED['torch'].major}.*"
+    else:
+        assert CONDA[name] == str(requirement.specifier)
+
+
+def test_binder_uses_the_same_environment_and_opens_markdown_as_notebooks():
+    assert (ROOT / "binder" / "environment.yml").resolve() == ROOT / "environment.yml"
+    assert {"jupyterlab", "jupytext", "ipykernel", "ipywidgets"} <= set(CONDA)
+    assert "set-default-viewer" in (ROOT / "binder" / "postBuild").read_text("utf8")
+
+
+def test_addresses_are_set_in_one_place():
+    slug = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
+    tracked = [
+        p
+        for p in ROOT.rglob("*")
+        if p.suffix in {".py", ".md", ".yml", ".toml", ".cff"} and not {"_build", ".venv"} & set(p.parts)
+    ]
+    assert [p.name for p in tracked if slug in p.read_text("utf8", errors="ignore")] == ["pyproject.toml"]
