@@ -5,12 +5,11 @@ import math
 
 import numpy as np
 import pytest
+from deepdynamics import claims
+from deepdynamics.claims import MIME, ClaimError, claim
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from deepdynamics import claims
-from deepdynamics.claims import MIME, ClaimError, claim
 
 SAMPLES = [0.9, 1.1, 1.05, 0.95, 1.02, 0.97, 1.01, 1.0]
 

@@ -1,8 +1,8 @@
 """Build the book: data, chapters, pages. ``make book`` calls this.
 
 python tools/build.py                      everything, into _build/html; nothing when nothing has changed
-python tools/build.py --chapter NAME       execute one chapter only (the last part of its file name), without building the pages
-python tools/build.py --root DIR           another book, of the same layout
+python tools/build.py --chapter NAME       execute one chapter only (the last part of its file name), without building
+the pages python tools/build.py --root DIR           another book, of the same layout
 """
 
 from __future__ import annotations

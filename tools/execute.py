@@ -1,7 +1,7 @@
 """Execute chapters into the cache, two at a time, each in a fresh kernel on one thread.
 
-A record knows which files its chapter read (library modules, stored results, data): it is used again only while all of them are unchanged.
-Failing chapters are named with cell and line, are never cached, and do not stop the others.
+A record knows which files its chapter read (library modules, stored results, data): it is used again only while all
+of them are unchanged. Failing chapters are named with cell and line, are never cached, and do not stop the others.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
-import records  # noqa: E402
-from jupyter_cache.base import CacheBundleIn  # noqa: E402
-from jupyter_core.utils import run_sync  # noqa: E402
-from nbclient import NotebookClient  # noqa: E402
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError  # noqa: E402
-
-from deepdynamics import data  # noqa: E402
+import records
+from deepdynamics import data
+from jupyter_cache.base import CacheBundleIn
+from jupyter_core.utils import run_sync
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 KERNEL_ENVIRONMENT = {
     "DEEPDYNAMICS_EXPLORER": "static",
@@ -34,7 +33,8 @@ KERNEL_ENVIRONMENT = {
     "SOURCE_DATE_EPOCH": "0",
 }
 
-# Runs inside the kernel before the first cell: notes the files that are opened and, when the kernel ends, the modules and the peak memory.
+# Runs inside the kernel before the first cell: notes the files that are opened and, when the kernel ends, the modules
+# and the peak memory.
 SPY = """
 import atexit as _a, json as _j, os as _o, sys as _s
 def _spy(seen=set(), roots=%r, out=%r):
@@ -42,8 +42,9 @@ def _spy(seen=set(), roots=%r, out=%r):
         if event == 'open' and isinstance(args[0], (str, _o.PathLike)): seen.add(_o.path.abspath(_o.fspath(args[0])))
     def end():
         files = {getattr(m, '__file__', None) for m in list(_s.modules.values())} | seen
-        files = sorted(f for f in files if f and f.startswith(tuple(roots)) and not f.endswith('.pyc') and _o.path.isfile(f))
-        peak = [int(l.split()[1]) // 1024 for l in open('/proc/self/status') if l.startswith('VmHWM')] if _o.path.exists('/proc/self/status') else [0]
+        files = sorted(f for f in files if f and f.startswith(tuple(roots)) and f[-4:] != '.pyc' and _o.path.isfile(f))
+        status = open('/proc/self/status') if _o.path.exists('/proc/self/status') else []
+        peak = [int(line.split()[1]) // 1024 for line in status if line.startswith('VmHWM')] or [0]
         _j.dump({'files': files, 'peak_mb': peak[0]}, open(out, 'w'))
     _s.addaudithook(hook); _a.register(end)
 _spy(); del _spy
@@ -65,7 +66,9 @@ def execute(root: Path, docnames: list[str], *, workers: int = 2) -> list[str]:
         waiting.append(name)
     failures = []
     with ThreadPoolExecutor(workers) as pool:
-        for name, (failure, notebook, notes) in zip(waiting, pool.map(lambda name: _run(root, name), waiting)):
+        for name, (failure, notebook, notes) in zip(
+            waiting, pool.map(lambda name: _run(root, name), waiting), strict=True
+        ):
             if failure:
                 failures.append(failure)
                 continue
@@ -84,7 +87,9 @@ def _match(cache: Any, root: Path, name: str) -> Any:
 
 
 def _current(notes: dict[str, Any], root: Path, common: dict[str, str], inventory: dict[str, str]) -> bool:
-    """Whether nothing that the chapter used has changed. Which data sets there are matters only to a chapter that loads some."""
+    """Whether nothing that the chapter used has changed. Which data sets there are matters only to a chapter that
+    loads some.
+    """
     if notes["common"] != common:
         return False
     if notes["inventory"] != inventory and any(file.endswith("deepdynamics/data.py") for file in notes["deps"]):

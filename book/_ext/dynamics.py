@@ -1,11 +1,12 @@
 """The book's own Sphinx extension: pages that are generated from the executed chapters, and repairs of the theme.
 
-Directives: ``chapter-map`` (landing page), ``chapter-head`` (time, prerequisites and claims of a chapter), ``ledger`` and ``ledger-sources``,
-``build-report``. Every number in them is read from the execution cache.
+Directives: ``chapter-map`` and ``showcase`` (landing page), ``chapter-head`` (time, prerequisites and claims of a
+chapter), ``ledger`` and ``ledger-sources``, ``build-report``. Every number in them is read from the execution cache.
 """
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
 import platform
 import re
@@ -14,22 +15,22 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 sys.path.insert(0, str(Path(__file__).parent))
 import records
 import yaml
+from deepdynamics import data, results
 from docutils import nodes
 from docutils.parsers.rst import directives
 from pybtex.database import parse_file
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from deepdynamics import data, results
-
 WORDS_PER_MINUTE = 180
-GENERATED = re.compile(r"```\{(chapter-map|chapter-head|ledger|ledger-sources|build-report)\}")
+GENERATED = re.compile(r"```\{(chapter-map|chapter-head|showcase|ledger|ledger-sources|build-report)\}")
 VERDICTS = ("replicates", "holds", "corrected", "refuted", "undecided", "theory only", "skipped")
 PACKAGES = ("torch", "numpy", "scipy", "matplotlib", "jupyter-book", "sphinx", "myst-nb", "deepdynamics")
 
@@ -91,7 +92,7 @@ class ChapterMap(Generated):
 class ChapterHead(Generated):
     """Reading time, running time, prerequisites and the number of checked claims of the page it stands on."""
 
-    option_spec = {"needs": directives.unchanged}
+    option_spec: ClassVar = {"needs": directives.unchanged}
 
     def markdown(self) -> str:
         text = (self.root / f"{self.env.docname}.md").read_text("utf8")
@@ -102,7 +103,8 @@ class ChapterHead(Generated):
         found = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
         seconds = record.data["execution_seconds"] if record else 0
         needs = f" You need {self.options['needs']}." if "needs" in self.options else ""
-        return f":::{{div}} chapter-head\nReading: {minutes} minutes. Running: {seconds:.0f} s on one CPU thread, no GPU. [{len(claims)} checked claims](#ledger): {found}.{needs}\n:::"
+        time = f"Reading: {minutes} minutes. Running: {seconds:.0f} s on one CPU thread, no GPU."
+        return f":::{{div}} chapter-head\n{time} [{len(claims)} checked claims](#ledger): {found}.{needs}\n:::"
 
 
 def _cell(text: str) -> str:
@@ -149,9 +151,37 @@ def _summary(claims: list[dict[str, Any]]) -> str:
     )
     return (
         f"**{len(claims)} claims**: {', '.join(parts)}. {len(claims) - len(experiments)} of them are identities. "
-        f"**{sum(claim['counts'] for claim in claims)}** count as evidence (resolution of at most 20 %, or the rejection of a source or a bound); "
+        f"**{sum(claim['counts'] for claim in claims)}** count as evidence "
+        f"(resolution of at most 20 %, or the rejection of a source or a bound); "
         f"{blunt} would not have noticed a deviation of 50 %."
     )
+
+
+class Showcase(SphinxDirective):
+    """A figure of a chapter, shown on another page: ``{showcase} slug figure-name``. Picture, alt text and caption
+    are the chapter's.
+    """
+
+    required_arguments = 2
+
+    def run(self) -> list[nodes.Node]:
+        slug, name = self.arguments
+        root = Path(self.env.srcdir)
+        docname = next(row["docname"] for row in chapters(root) if row["slug"] == slug)
+        source = records.read_notebook(str(root / f"{docname}.md"))
+        position = next(i for i, cell in enumerate(source.cells) if _figure(cell).get("name") == name)
+        executed_cell = records.find(root, docname).notebook.cells[position]
+        picture = next(o.data["image/png"] for o in executed_cell.outputs if "image/png" in o.get("data", {}))
+        file = root / "_build" / "showcase" / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(base64.b64decode(picture))
+        cell = source.cells[position].metadata["mystnb"]
+        text = f"```{{image}} /_build/showcase/{name}.png\n:alt: {cell['image']['alt']}\n```\n\n"
+        return self.parse_text_to_nodes(text + f"{{numref}}`{name}`: {cell['figure']['caption']}")
+
+
+def _figure(cell: Any) -> dict[str, Any]:
+    return cell.metadata.get("mystnb", {}).get("figure", {})
 
 
 class Ledger(Generated):
@@ -258,7 +288,9 @@ def _missing_data() -> list[str]:
     absent = [name for name, version in data.inventory().items() if version == "absent"]
     if not absent:
         return []
-    text = f"Built without the real data of: {', '.join(absent)}. Claims about them are skipped here; `make data` fetches them."
+    text = (
+        f"Built without the real data of: {', '.join(absent)}. Claims about them are skipped; `make data` fetches them."
+    )
     return [":::{warning}", text, ":::", ""]
 
 
@@ -271,9 +303,8 @@ def _stored(root: Path) -> list[str]:
     for file in files:
         _, provenance = results.load(file.stem)
         state = "**stale**: the code has changed since" if results.stale(file.stem) else "current"
-        lines.append(
-            f"| `{file.stem}` | {state} | {_cell(str(provenance.get('machine', '')))} | {provenance.get('seconds', 0):.0f} |"
-        )
+        machine, seconds = _cell(str(provenance.get("machine", ""))), provenance.get("seconds", 0)
+        lines.append(f"| `{file.stem}` | {state} | {machine} | {seconds:.0f} |")
     return lines
 
 
@@ -300,8 +331,20 @@ def short_citation(entry: Any) -> str:
     return re.sub(r"[{}]", "", f"{names}, {entry.fields['year']}" if "year" in entry.fields else names)
 
 
+def _claim_source(entries: dict[str, Any], bibliography_page: str, match: re.Match[str]) -> str:
+    """A source as the card shows it: 'Poole et al., 2016, eq. (5)', linked where the key is in the bibliography."""
+    key, comma, place = match[1].partition(",")
+    key = key.strip()
+    label = key
+    if key in entries:
+        label = f'<a href="{bibliography_page}#cite-{key}">{short_citation(entries[key])}</a>'
+    return f'<span class="claim-source">{label}{comma}{place}</span>'
+
+
 def finish_claims(app: Sphinx, document: nodes.document) -> None:
-    """Give every claim card an anchor that Sphinx knows, and its source a readable name that links to the bibliography."""
+    """Give every claim card an anchor that Sphinx knows, and its source a readable name that links to the
+    bibliography.
+    """
     entries = bibliography(root_of(app))
     standard = app.env.get_domain("std")
     for raw in document.findall(nodes.raw):
@@ -311,18 +354,8 @@ def finish_claims(app: Sphinx, document: nodes.document) -> None:
             r'id="(claim-[\w-]+)".*?</b></span> (.*?) <a class="claim-link"', raw.astext(), flags=re.S
         ):
             standard.note_hyperlink_target(anchor, app.env.docname, anchor, statement)
-        up = "../" * app.env.docname.count("/")
-
-        def name(match: re.Match[str]) -> str:
-            key, _, place = match[1].partition(",")
-            label = short_citation(entries[key.strip()]) if key.strip() in entries else key
-            href = (
-                f'<a href="{up}book/bibliography.html#cite-{key.strip().lower()}">{label}</a>'
-                if key.strip() in entries
-                else label
-            )
-            return f'<span class="claim-source">{href}{"," + place if place else ""}</span>'
-
+        to_bibliography = "../" * app.env.docname.count("/") + "book/bibliography.html"
+        name = partial(_claim_source, entries, to_bibliography)
         text = re.sub(r'<span class="claim-source" data-source="([^"]*)">.*?</span>', name, raw.astext())
         raw.children = [nodes.Text(text)]
         raw.rawsource = text
@@ -346,7 +379,9 @@ def set_repository(app: Sphinx, config: Any) -> None:
 
 
 def mend_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Keep one copy of Thebe's inline script (two are a script error), and let Colab open the notebook instead of the Markdown."""
+    """Keep one copy of Thebe's inline script (two are a script error), and let Colab open the notebook instead of the
+    Markdown.
+    """
     seen = False
     for script in list(context.get("script_files", [])):
         if "THEBE_JS_URL" in (getattr(script, "attributes", {}).get("body") or ""):
@@ -377,6 +412,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     for name, directive in {
         "chapter-map": ChapterMap,
         "chapter-head": ChapterHead,
+        "showcase": Showcase,
         "ledger": Ledger,
         "ledger-sources": LedgerSources,
         "build-report": BuildReport,

@@ -18,7 +18,8 @@ from jupyter_cache.readers import get_reader
 
 CLAIM_MIME = "application/vnd.deepdynamics.claim+json"
 
-# Captions and alt texts are cell metadata: by default they would be part of the cache key, and the old ones would be shown.
+# Captions and alt texts are cell metadata: by default they would be part of the cache key, and the old ones would be
+# shown.
 JupyterCacheBase.create_hashed_notebook = partialmethod(
     JupyterCacheBase.create_hashed_notebook, cell_metadata=("tags",)
 )

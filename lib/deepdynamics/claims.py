@@ -1,13 +1,14 @@
 """Claims: a statement of theory beside its measurement, and a verdict that is computed.
 
-A claim compares one number that was *measured* with one that was *expected*. The measurement is a list of independent samples (their
-mean and standard error are computed here), or a number with its standard error and degrees of freedom, or a deterministic number with
-an argued tolerance. With t the two-sided Student quantile at level 1e-4, the claim holds when
+A claim compares one number that was *measured* with one that was *expected*. The measurement is a list of independent
+samples (their mean and standard error are computed here), or a number with its standard error and degrees of freedom,
+or a deterministic number with an argued tolerance. With t the two-sided Student quantile at level 1e-4, the claim
+holds when
 
     |measured - theory| <= tolerance + t * standard_error,
 
-or, for a bound, when the whole interval lies on its right side. Its *resolution*, (tolerance + t * standard_error) / |theory|, is the
-smallest relative deviation that it would have noticed.
+or, for a bound, when the whole interval lies on its right side. Its *resolution*, (tolerance + t * standard_error) /
+|theory|, is the smallest relative deviation that it would have noticed.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ class Claim:
     def resolution(self) -> float | None:
         """(tolerance + t * standard error) / scale, or None where nothing was measured.
 
-        The scale is |theory| (or the bound, or the source's number) unless it was given. A bound of 0 is compared with what was measured.
+        The scale is |theory| (or the bound, or the source's number) unless it was given. A bound of 0 is compared
+        with what was measured.
         """
         if self.skipped or self.measured is None:
             return None
@@ -108,7 +110,9 @@ class Claim:
 
     @property
     def counts(self) -> bool:
-        """Whether it counts as evidence: an experiment that resolves 20 %, or that rejects a source or the other side of a bound."""
+        """Whether it counts as evidence: an experiment that resolves 20 %, or that rejects a source or the other side
+        of a bound.
+        """
         if self.identity or self.resolution is None:
             return False
         return self.resolution <= 0.2 or self.verdict in ("corrected", "refuted") or self.relation != "="
@@ -158,14 +162,12 @@ class Claim:
 
     def _repr_html_(self) -> str:
         numbers = " · ".join(f"{html.escape(k)} <b>{html.escape(v)}</b>" for k, v in self.numbers())
-        source = (
-            f' · <span class="claim-source" data-source="{html.escape(self.source)}">{html.escape(self.source)}</span>'
-            if self.source
-            else ""
-        )
+        name = html.escape(self.source or "")
+        source = f' · <span class="claim-source" data-source="{name}">{name}</span>' if name else ""
         kind = self.verdict.replace(" ", "-")
+        label = f"Claim: {html.escape(self.verdict)}"
         return (
-            f'<div class="claim claim-{kind}" id="{self.anchor}" role="note" aria-label="Claim: {html.escape(self.verdict)}" '
+            f'<div class="claim claim-{kind}" id="{self.anchor}" role="note" aria-label="{label}" '
             f'style="border-left:4px solid; padding:.3em .8em; margin:.5em 0">'
             f'<div class="claim-statement"><span class="claim-verdict"><b>{html.escape(self.verdict)}</b></span> '
             f"{html.escape(self.statement)} "
@@ -201,14 +203,15 @@ def claim(
 ) -> Claim:
     """Check a statement and return the claim, which shows itself as a card.
 
-    Exactly one of ``theory``, ``at_least``, ``at_most`` is what we expect. ``source_says`` is what the source has instead: a number, or a
-    bound such as ``">= 1"``; alone, without an expectation of ours, it is put on trial itself. Exactly one of ``samples`` (one number an
-    independent repetition) and ``measured`` (with ``standard_error`` and ``dof``, or with ``tolerance``) is what was found; with neither the claim
-    is "theory only". ``scale`` says what the resolution is relative to, and must be given where theory is 0. ``requires`` names a data set:
-    where only its stand-in is there, the claim is skipped.
+    Exactly one of ``theory``, ``at_least``, ``at_most`` is what we expect. ``source_says`` is what the source has
+    instead: a number, or a bound such as ``">= 1"``; alone, without an expectation of ours, it is put on trial
+    itself. Exactly one of ``samples`` (one number an independent repetition) and ``measured`` (with
+    ``standard_error`` and ``dof``, or with ``tolerance``) is what was found; with neither the claim is "theory only".
+    ``scale`` says what the resolution is relative to, and must be given where theory is 0. ``requires`` names a data
+    set: where only its stand-in is there, the claim is skipped.
 
-    Raises :class:`ClaimError` when the claim fails, and ``ValueError`` when it is not a proper claim: no or contradicting expectations, fewer
-    than two samples, a standard error of zero, anything that is not finite.
+    Raises :class:`ClaimError` when the claim fails, and ``ValueError`` when it is not a proper claim: no or
+    contradicting expectations, fewer than two samples, a standard error of zero, anything that is not finite.
 
     >>> claim("demo.mean", "the mean is one", theory=1.0, samples=[0.9, 1.1, 1.05, 0.95]).verdict
     'holds'
@@ -299,7 +302,9 @@ def _bound(source_says: float | str | None) -> tuple[str, float]:
 
 
 def _agrees(relation: str, measured: float, expected: float, margin: float) -> bool:
-    """Agreement with a number within the margin; for a bound, the interval (of half width ``margin``) on its right side."""
+    """Agreement with a number within the margin; for a bound, the interval (of half width ``margin``) on its right
+    side.
+    """
     if relation == "=":
         return abs(measured - expected) <= margin
     return measured - margin >= expected if relation == "≥" else measured + margin <= expected

@@ -1,0 +1,94 @@
+"""A small book in the same house, for tests that plant faults or edit files: the real runner, extension,
+configuration and library.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+HEAD = """---
+jupytext: {text_representation: {extension: .md, format_name: myst}}
+kernelspec: {display_name: Python 3, language: python, name: python3}
+---
+"""
+
+CHAPTER = (
+    HEAD
+    + """(layers-as-time)=
+# A chapter
+
+```{code-cell} ipython3
+from deepdynamics import activations
+from deepdynamics.claims import claim
+PLANTED_CODE
+```
+
+```{code-cell} ipython3
+tanh = activations.get("tanh")
+claim("mini.tanh", "tanh has slope one at 0", theory=1.0, measured=tanh(1e-6) / 1e-6, tolerance=1e-9)
+```
+
+Prose. PLANTED_PROSE See {ref}`claim-mini-tanh` and the [ledger](#ledger).
+"""
+)
+
+SECOND = (
+    HEAD
+    + """(order-and-chaos)=
+# Another chapter
+
+```{code-cell} ipython3
+from deepdynamics.claims import claim
+claim("mini.samples", "the mean is one", theory=1.0, samples=[0.9, 1.1, 1.0, 1.02, 0.98, 0.97, 1.03, 1.01])
+```
+"""
+)
+
+TOC = """format: jb-book
+root: book/index
+chapters:
+  - file: book/mini/layers-as-time
+  - file: book/mini/order-and-chaos
+  - file: book/ledger
+  - file: book/about
+"""
+
+
+def make(root: Path, *, code: str = "", prose: str = "") -> Path:
+    """Write the small book into ``root``, with ``code`` planted into its first cell and ``prose`` into its text."""
+    shutil.copytree(ROOT / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for folder in ("_ext", "_static"):
+        shutil.copytree(ROOT / "book" / folder, root / "book" / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("_config.yml", "pyproject.toml", "constraints.txt"):
+        shutil.copyfile(ROOT / name, root / name)
+    for name in ("chapters.yml", "ledger.md", "about.md"):
+        shutil.copyfile(ROOT / "book" / name, root / "book" / name)
+    (root / "book" / "mini").mkdir()
+    (root / "book" / "references.bib").write_text("")
+    (root / "book" / "sources.yml").write_text("sources: {}\nrows: []\n")
+    (root / "book" / "index.md").write_text("# A small book\n\n```{chapter-map}\n```\n")
+    (root / "book" / "mini" / "layers-as-time.md").write_text(
+        CHAPTER.replace("PLANTED_CODE", code).replace("PLANTED_PROSE", prose)
+    )
+    (root / "book" / "mini" / "order-and-chaos.md").write_text(SECOND)
+    (root / "_toc.yml").write_text(TOC)
+    return root
+
+
+def build(root: Path) -> subprocess.CompletedProcess[str]:
+    """Run the book's own build on ``root``, with the library that lies there."""
+    environment = os.environ | {"PYTHONPATH": str(root / "lib"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, str(ROOT / "tools" / "build.py"), "--root", str(root)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf8")
+    assert old in text, f"{old!r} is not in {path.name}"
+    path.write_text(text.replace(old, new), "utf8")
