@@ -1,0 +1,209 @@
+"""Run a function over a grid of parameters, in parallel, and resume what was interrupted.
+
+The result is an `xarray.DataArray` with one dimension a parameter, in the grid's order, whatever the number of workers
+and the order in which cells finish: a cell must take its seed from its parameters. Every worker process computes on one
+thread, so that a result does not depend on how many there are.
+
+Progress goes to standard output, in a terminal or a live notebook only (`deepdynamics.progress`).
+"""
+
+import hashlib
+import itertools
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import joblib
+import numpy as np
+import xarray
+from numpy.typing import NDArray
+
+from deepdynamics.progress import bar
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["SweepError", "sweep"]
+
+Cell = dict[str, Any]
+
+
+class SweepError(RuntimeError):
+    """A cell of a sweep failed; the message names its parameters, the cause is what the function raised."""
+
+
+def sweep(
+    function: Callable[..., Any],
+    grid: Mapping[str, Sequence[Any] | NDArray[Any]],
+    *,
+    workers: int | None = None,
+    backend: Literal["loky", "dask"] = "loky",
+    client: "Client | None" = None,
+    progress: bool = True,
+    resume: str | os.PathLike[str] | None = None,
+) -> xarray.DataArray:
+    """function(**cell) for every cell of the grid; dimensions: the grid's keys in order, then `axis_0`, … of what a
+    cell returns (a number, or arrays of one shape).
+
+    workers: processes (by default one a core); 1 computes here, in this process. backend: "loky" (joblib) or "dask", on
+    `client` or, without one, on a local cluster for the time of the sweep. Both need a function that can be pickled.
+    resume: a folder that keeps every finished cell; a sweep that was interrupted, or whose grid has grown, computes
+    only what is not in it. The folder belongs to one function, whose name it records.
+
+    Raises `SweepError` when a cell fails (finished cells are kept in `resume`), ValueError for an empty grid, cells of
+    different shapes, an unknown backend, or a folder of another function.
+
+    >>> squares = sweep(lambda x, y: x**2 + y, {"x": [1, 2, 3], "y": [0.0, 0.5]}, workers=1)
+    >>> squares.dims, float(squares.sel(x=3, y=0.5))
+    (('x', 'y'), 9.5)
+    """
+    axes = _axes(grid)
+    if backend not in ("loky", "dask"):
+        raise ValueError(f"backend = {backend!r}: 'loky' or 'dask' is needed")
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise ValueError(f"workers = {workers!r}: a whole number of processes, at least 1, or None is needed")
+    cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    store = _Store(Path(resume), function) if resume is not None else None
+    values: dict[int, NDArray[Any]] = {}
+    if store:
+        values = {index: value for index, cell in enumerate(cells) if (value := store.load(cell)) is not None}
+    waiting = {index: cell for index, cell in enumerate(cells) if index not in values}
+    with bar(len(cells), getattr(function, "__name__", "cells"), show=progress, initial=len(values)) as shown:
+        for index, value in _finished(function, waiting, workers, backend, client):
+            values[index] = np.asarray(value)
+            if store:
+                store.save(cells[index], values[index])
+            shown.update()
+    return _assemble(axes, cells, [values[index] for index in range(len(cells))])
+
+
+def _axes(grid: Mapping[str, Sequence[Any] | NDArray[Any]]) -> dict[str, list[Any]]:
+    """The grid as lists of Python values, checked."""
+    if not isinstance(grid, Mapping) or not grid:
+        raise ValueError(f"grid = {grid!r}: a mapping with at least one parameter is needed")
+    axes = {}
+    for name, values in grid.items():
+        is_sequence = isinstance(values, Sequence) and not isinstance(values, str)
+        if not is_sequence and not (isinstance(values, np.ndarray) and values.ndim == 1):
+            raise ValueError(f"grid[{name!r}] = {values!r}: a sequence of values is needed")
+        axes[name] = [value.item() if isinstance(value, np.generic) else value for value in values]
+        if not axes[name]:
+            raise ValueError(f"grid[{name!r}] is empty: at least one value is needed")
+    return axes
+
+
+def _call(function: Callable[..., Any], index: int, cell: Cell) -> tuple[int, Any]:
+    try:
+        return index, function(**cell)
+    except Exception as error:
+        name = getattr(function, "__name__", repr(function))
+        raise SweepError(f"{name}({_written(cell)}) failed: {type(error).__name__}: {error}") from error
+
+
+def _written(cell: Cell) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in cell.items())
+
+
+def _finished(
+    function: Callable[..., Any],
+    cells: dict[int, Cell],
+    workers: int | None,
+    backend: str,
+    client: "Client | None",
+) -> Iterator[tuple[int, Any]]:
+    """(index, value) of each cell as it finishes, in any order."""
+    if not cells:
+        return
+    if backend == "dask":
+        yield from _finished_on_dask(function, cells, workers, client)
+        return
+    workers = min(workers or joblib.cpu_count(), len(cells))
+    if workers == 1:
+        yield from (_call(function, index, cell) for index, cell in cells.items())
+        return
+    with joblib.parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=1):
+        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+        yield from parallel(joblib.delayed(_call)(function, index, cell) for index, cell in cells.items())
+
+
+def _finished_on_dask(
+    function: Callable[..., Any], cells: dict[int, Cell], workers: int | None, client: "Client | None"
+) -> Iterator[tuple[int, Any]]:
+    from distributed import Client, LocalCluster, as_completed
+
+    if client is None:
+        count = min(workers or joblib.cpu_count(), len(cells))
+        with (
+            LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0") as cluster,
+            Client(cluster) as own,
+        ):
+            yield from _finished_on_dask(function, cells, workers, own)
+        return
+    futures = [client.submit(_call, function, index, cell, pure=False) for index, cell in cells.items()]
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        client.cancel(futures)
+
+
+def _assemble(axes: dict[str, list[Any]], cells: list[Cell], values: list[NDArray[Any]]) -> xarray.DataArray:
+    shape = values[0].shape
+    for cell, value in zip(cells, values, strict=True):
+        if value.shape != shape:
+            raise ValueError(
+                f"cells of different shapes: {shape} at {_written(cells[0])}, {value.shape} at {_written(cell)}"
+            )
+    data = np.stack(values).reshape(*(len(axis) for axis in axes.values()), *shape)
+    names = [*axes, *(f"axis_{k}" for k in range(len(shape)))]
+    return xarray.DataArray(data, dims=names, coords={name: _coordinate(axis) for name, axis in axes.items()})
+
+
+def _coordinate(values: list[Any]) -> NDArray[Any]:
+    if all(isinstance(value, bool | int | float | str) for value in values):
+        return np.array(values)
+    labels = np.empty(len(values), dtype=object)
+    labels[:] = values
+    return labels
+
+
+class _Store:
+    """A folder with one small file a finished cell, named by a hash of its parameters and written in one step."""
+
+    def __init__(self, folder: Path, function: Callable[..., Any]) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+        owner = folder / "function.txt"
+        if not owner.exists():
+            self._write(owner, lambda file: file.write(name.encode()))
+        elif owner.read_text() != name:
+            raise ValueError(f"resume = {str(folder)!r} holds cells of {owner.read_text()}, not of {name}")
+
+    def _path(self, cell: Cell) -> Path:
+        return self.folder / f"{hashlib.sha256(_written(cell).encode()).hexdigest()[:32]}.npz"
+
+    def load(self, cell: Cell) -> NDArray[Any] | None:
+        try:
+            with np.load(self._path(cell)) as file:
+                return np.asarray(file["value"])
+        except (FileNotFoundError, ValueError, EOFError, KeyError, zipfile.BadZipFile):  # absent or damaged: again
+            return None
+
+    def save(self, cell: Cell, value: NDArray[Any]) -> None:
+        if value.dtype == object:
+            raise ValueError(f"the cell {_written(cell)} is no number or numeric array, and cannot be kept in resume")
+        self._write(self._path(cell), lambda file: np.savez(file, value=value, cell=_written(cell)))
+
+    def _write(self, path: Path, write: Callable[[Any], Any]) -> None:
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            with part.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)

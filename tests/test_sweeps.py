@@ -1,0 +1,185 @@
+"""Sweeps: the right cell in the right place, whoever computes it; nothing lost on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from deepdynamics import sweeps
+from deepdynamics.sweeps import SweepError, sweep
+
+GRID = {"x": [3, 1, 2], "y": np.array([0.5, 0.25])}
+
+
+def polynomial(x, y):
+    return 100 * x + y
+
+
+def row(x, y):
+    return np.full((2, 3), 100 * x + y)
+
+
+def fails_at_two(x, y=0.0):
+    if x == 2:
+        raise ZeroDivisionError("two is not allowed")
+    return float(x)
+
+
+EXPECTED = np.array([[300.5, 300.25], [100.5, 100.25], [200.5, 200.25]])
+
+
+@pytest.fixture(scope="module")
+def client():
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_dimensions_coordinates_and_values(workers):
+    result = sweep(polynomial, GRID, workers=workers)
+    assert result.dims == ("x", "y")
+    assert list(result.x.values) == [3, 1, 2] and list(result.y.values) == [0.5, 0.25]
+    assert np.array_equal(result.values, EXPECTED)
+
+
+def test_dask_gives_the_same_as_one_process(client):
+    assert sweep(polynomial, GRID, backend="dask", client=client).identical(sweep(polynomial, GRID, workers=1))
+
+
+def test_dask_makes_a_cluster_of_its_own():
+    pytest.importorskip("distributed")
+    assert np.array_equal(sweep(polynomial, GRID, backend="dask", workers=1).values, EXPECTED)
+
+
+def test_a_failing_cell_on_dask_names_its_parameters(client):
+    with pytest.raises(SweepError, match=r"fails_at_two\(x=2\) failed: ZeroDivisionError: two is not allowed"):
+        sweep(fails_at_two, {"x": [1, 2, 3]}, backend="dask", client=client)
+    assert float(client.submit(polynomial, 1, 2).result()) == 102  # the caller's cluster lives on
+
+
+def test_arrays_become_further_dimensions():
+    result = sweep(row, GRID, workers=1)
+    assert result.dims == ("x", "y", "axis_0", "axis_1") and result.shape == (3, 2, 2, 3)
+    assert np.array_equal(result.isel(axis_0=1, axis_1=2).values, EXPECTED)
+
+
+def test_values_that_are_no_numbers_label_their_dimension():
+    result = sweep(lambda kind, window: f"{kind}{window}", {"kind": ["a", "b"], "window": [(1, 2), None]}, workers=1)
+    assert result.sel(kind="b").values.tolist() == ["b(1, 2)", "bNone"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failing_cell_names_its_parameters(workers):
+    with pytest.raises(SweepError, match=r"fails_at_two\(x=2, y=0.5\) failed: ZeroDivisionError: two"):
+        sweep(fails_at_two, {"x": [1, 2, 3], "y": [0.5]}, workers=workers)
+
+
+def test_resume_computes_each_cell_once_and_a_grown_grid_only_what_is_new(tmp_path):
+    calls = []
+
+    def counted(x):
+        calls.append(x)
+        return x / 3
+
+    first = sweep(counted, {"x": [1, 2]}, workers=1, resume=tmp_path / "cells")
+    second = sweep(counted, {"x": [2, 1, 5]}, workers=1, resume=tmp_path / "cells")
+    assert calls == [1, 2, 5]
+    assert first.values.tolist() == [1 / 3, 2 / 3] and second.values.tolist() == [2 / 3, 1 / 3, 5 / 3]
+
+
+def test_cells_finished_before_a_failure_are_kept(tmp_path):
+    with pytest.raises(SweepError):
+        sweep(fails_at_two, {"x": [1, 3, 2]}, workers=1, resume=tmp_path)
+    assert len(list(tmp_path.glob("*.npz"))) == 2 and not list(tmp_path.glob(".*.part"))
+
+
+def test_a_damaged_cell_is_computed_again(tmp_path):
+    sweep(polynomial, GRID, workers=1, resume=tmp_path)
+    for file in tmp_path.glob("*.npz"):
+        file.write_bytes(file.read_bytes()[:50])
+    assert np.array_equal(sweep(polynomial, GRID, workers=1, resume=tmp_path).values, EXPECTED)
+
+
+def test_a_killed_sweep_loses_nothing(tmp_path):
+    """A process killed outright (no clean-up) in the middle leaves whole cells only, and the rest is all that runs."""
+    script = textwrap.dedent("""
+        import sys, time
+        from deepdynamics.sweeps import sweep
+        def slow(x):
+            print(x, flush=True)
+            time.sleep(0.05)
+            return x * 1.5
+        print("sum", float(sweep(slow, {"x": list(range(30))}, workers=1, resume=sys.argv[1]).sum()), flush=True)
+    """)
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob("[!.]*.npz"))) < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    done = len(list(tmp_path.glob("[!.]*.npz")))
+    assert 5 <= done < 30
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = again.stdout.split("\n")
+    assert f"sum {1.5 * sum(range(30))}" in lines
+    assert len([line for line in lines if line.isdigit()]) == 30 - done
+    assert again.stderr == ""
+
+
+def test_a_folder_belongs_to_one_function(tmp_path):
+    sweep(polynomial, GRID, workers=1, resume=tmp_path)
+    with pytest.raises(ValueError, match=r"holds cells of .*polynomial, not of .*fails_at_two"):
+        sweep(fails_at_two, {"x": [1]}, workers=1, resume=tmp_path)
+
+
+def test_progress_never_writes_to_standard_error(capsys):
+    sweep(polynomial, GRID, workers=1, progress=True)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"grid": {}}, "grid = {}: a mapping with at least one"),
+        ({"grid": {"x": []}}, r"grid\['x'\] is empty"),
+        ({"grid": {"x": 3}}, r"grid\['x'\] = 3: a sequence"),
+        ({"grid": {"x": "abc"}}, r"grid\['x'\] = 'abc': a sequence"),
+        ({"grid": {"x": [1]}, "backend": "threads"}, "backend = 'threads': 'loky' or 'dask'"),
+        ({"grid": {"x": [1]}, "workers": 0}, "workers = 0: a whole number"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sweep(fails_at_two, **arguments)
+
+
+def test_cells_of_different_shapes_are_an_error():
+    with pytest.raises(ValueError, match=r"different shapes: \(1,\) at x=1, \(2,\) at x=2"):
+        sweep(lambda x: np.zeros(x), {"x": [1, 2]}, workers=1)
+
+
+def test_objects_cannot_be_kept(tmp_path):
+    with pytest.raises(ValueError, match="the cell x=1 is no number"):
+        sweep(lambda x: {"a": x}, {"x": [1]}, workers=1, resume=tmp_path)
+
+
+def test_docstring_example():
+    import doctest
+
+    assert doctest.testmod(sweeps).failed == 0
+
+
+def test_a_range_is_a_sequence_and_a_generator_is_not():
+    assert sweep(fails_at_two, {"x": range(5, 7)}, workers=1).values.tolist() == [5.0, 6.0]
+    with pytest.raises(ValueError, match="a sequence"):
+        sweep(fails_at_two, {"x": (x for x in [1])}, workers=1)
+    assert not Path("function.txt").exists()
