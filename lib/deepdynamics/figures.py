@@ -1,0 +1,390 @@
+"""The look of the book: one style, and one function a recurring picture.
+
+Theory is a line, experiment is points with error bars, and the same object has the same colour in every chapter
+(``COLOURS``, after Okabe and Ito, readable with any colour vision). Every function returns a matplotlib Figure that
+pyplot does not know, so that a notebook shows it once, as the last expression of its cell; given ``ax``, a function
+draws there and returns that Axes' figure. Arrays are numpy or torch (on the CPU).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, cast
+
+import matplotlib as mpl
+import numpy as np
+from cycler import cycler
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from scipy import ndimage
+
+from deepdynamics.explorer import explorer
+
+__all__ = [
+    "COLOURS",
+    "cobweb",
+    "explorer",
+    "figure",
+    "images",
+    "particles",
+    "phase_diagram",
+    "spectrum",
+    "theory_and_experiment",
+    "use_style",
+]
+
+COLOURS = MappingProxyType(
+    {
+        "orthogonal": "#0072B2",
+        "gaussian": "#D55E00",
+        "ordered": "#0072B2",
+        "critical": "#000000",
+        "chaotic": "#D55E00",
+        "trained": "#009E73",
+        "untrained": "#7F7F7F",
+    }
+)
+_CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#000000")
+_CLASSES = (*_CYCLE, "#882255", "#332288")
+_MARKERS = "osD^v<>Ph*"
+_HALO = (withStroke(linewidth=3, foreground="white"),)
+
+# 7 inches are 700 pixels of the page; at 390 px the same figure is half as large, hence the large type.
+_STYLE: dict[str, Any] = {
+    "figure.figsize": (7, 3.5),
+    "figure.dpi": 100,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "savefig.dpi": 200,
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "deepdynamics",
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "mathtext.fontset": "dejavusans",
+    "axes.labelsize": 11,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": cycler(color=_CYCLE),
+    "axes.linewidth": 0.8,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.5,
+    "errorbar.capsize": 2,
+    "image.cmap": "viridis",
+    "image.interpolation": "nearest",
+}
+
+_FIELDS = {  # label and scale of the fields of a phase diagram
+    "q_star": ("$q^*$", "linear"),
+    "chi_1": (r"$\chi_1$", "linear"),
+    "c_star": ("$c^*$", "linear"),
+    "chi_c_star": (r"$\chi_{c^*}$", "linear"),
+    "xi_q": (r"$\xi_q$ (layers)", "log"),
+    "xi_c": (r"$\xi_c$ (layers)", "log"),
+    "xi_grad": (r"$|\xi_\nabla|$ (layers)", "log"),
+}
+
+
+def use_style() -> None:
+    """Give all figures from here on the look of the book; in a notebook they are shown at twice the resolution of the
+    screen.
+
+    >>> use_style()
+    >>> mpl.rcParams["axes.spines.top"]
+    False
+    """
+    style.use(_STYLE)
+    try:
+        from IPython import get_ipython
+        from matplotlib_inline.config import InlineBackend
+    except ImportError:
+        return
+    if (shell := get_ipython()) is not None:
+        # Set on the configuration and not on the formatter, because the inline backend, once pyplot wakes it up, would
+        # overwrite that.
+        inline: Any = InlineBackend.instance(parent=shell)
+        inline.shell = shell
+        inline.print_figure_kwargs = {"bbox_inches": None}
+        inline.figure_formats = {"retina"}
+
+
+def figure(
+    columns: int = 1, rows: int = 1, *, width: float = 7, height: float | None = None, **options: Any
+) -> tuple[Figure, Any]:
+    """A figure of the book and its axes, ``rows`` × ``columns`` of them: one Axes, or an array of them without axes of
+    length 1.
+
+    ``width`` is 3.5 or 7 (inches). Without ``height`` each axes is about two thirds as high as it is wide. Other
+    ``options``, such as ``sharey=True`` or ``width_ratios``, go to ``Figure.subplots``.
+
+    >>> fig, (left, right) = figure(columns=2, sharey=True)
+    >>> fig.get_size_inches().tolist()
+    [7.0, 2.6]
+    """
+    if width not in (3.5, 7):
+        raise ValueError(f"width = {width}: figures are 3.5 or 7 inches wide")
+    if height is None:
+        height = round(rows * width / columns * (0.62 if columns == 1 and width == 7 else 0.74), 1)
+    fig = Figure(figsize=(width, height), layout="constrained")
+    return fig, fig.subplots(rows, columns, **options)
+
+
+def phase_diagram(
+    diagram: Any, *, field: str = "xi_c", mark: Mapping[str, tuple[float, float]] | None = None, ax: Axes | None = None
+) -> Figure:
+    """A field of a mean-field phase diagram as colour, with the critical line χ₁ = 1 and named networks on it.
+
+    ``diagram`` is what ``meanfield.phase_diagram`` returns: ``weight_vars`` (m,), ``bias_vars`` (n,), and ``chi_1``
+    and the ``field`` as arrays (n, m). ``mark`` maps names to (weight_var, bias_var). Depth scales are drawn on a
+    logarithmic scale from 1 to 100 layers, by their absolute value.
+    """
+    if field not in _FIELDS:
+        raise ValueError(f"field = {field!r}; allowed are {sorted(_FIELDS)}")
+    fig, ax = _axes(ax, width=7, height=4)
+    x, y, chi = (np.asarray(a, dtype=float) for a in (diagram.weight_vars, diagram.bias_vars, diagram.chi_1))
+    values = np.asarray(getattr(diagram, field), dtype=float)
+    label, scale = _FIELDS[field]
+    norm = mpl.colors.LogNorm(1, 100) if scale == "log" else None
+    mesh = ax.pcolormesh(
+        x, y, np.abs(values) if scale == "log" else values, norm=norm, shading="nearest", rasterized=True
+    )
+    fig.colorbar(mesh, ax=ax, label=label, extend="both" if scale == "log" else "neither")
+    if np.nanmin(chi) < 1 < np.nanmax(chi):
+        ax.contour(x, y, chi, levels=[1.0], colors="white", linewidths=4)
+        ax.contour(x, y, chi, levels=[1.0], colors=COLOURS["critical"], linewidths=2)
+    for name, region in (("ordered", chi < 1), ("chaotic", chi > 1)):
+        if region.any():
+            _halo_text(ax, _middle(x, y, region), name, COLOURS[name], 12)
+    for name, (weight_var, bias_var) in (mark or {}).items():
+        ax.plot(
+            weight_var, bias_var, "o", color="black", markeredgecolor="white", markersize=8, clip_on=False, zorder=5
+        )
+        right = weight_var > (x[0] + x[-1]) / 2
+        ax.annotate(
+            name,
+            (weight_var, bias_var),
+            (-8 if right else 8, 7),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            path_effects=_HALO,
+            zorder=5,
+        )
+    ax.set(
+        xlabel=r"weight variance $\sigma_w^2$",
+        ylabel=r"bias variance $\sigma_b^2$",
+        xlim=(x[0], x[-1]),
+        ylim=(y[0], y[-1]),
+    )
+    return fig
+
+
+def cobweb(
+    map: Callable[[np.ndarray], np.ndarray],
+    start: float,
+    steps: int,
+    fixed_point: float | None = None,
+    *,
+    symbol: str = "c",
+    ax: Axes | None = None,
+) -> Figure:
+    """The iteration x ↦ map(x) from ``start`` as a staircase between the map and the diagonal, on [0, 1], or on [−1,
+    1] where something is negative.
+
+    ``map`` acts on arrays. A ``fixed_point`` is marked by a ring and its value.
+    """
+    if steps < 1:
+        raise ValueError(f"steps = {steps}; at least 1 is needed")
+    fig, ax = _axes(ax, width=3.5, height=3.5)
+    orbit = [float(start)]
+    for _ in range(steps):
+        orbit.append(float(map(np.asarray(orbit[-1]))))
+    low = -1.0 if min([*orbit, 0.0 if fixed_point is None else fixed_point]) < 0 else 0.0
+    grid = np.linspace(low, 1, 401)
+    ax.plot(grid, grid, color=COLOURS["untrained"], linewidth=1)
+    ax.plot(grid, map(grid), color=COLOURS["ordered"])
+    stairs = np.repeat(orbit, 2)
+    ax.plot(stairs[:-1], np.concatenate(([low], stairs[2:])), color=COLOURS["chaotic"], linewidth=1)
+    ax.plot(start, low, "o", color=COLOURS["chaotic"], clip_on=False, zorder=4)
+    if fixed_point is not None:
+        ax.plot(
+            fixed_point,
+            fixed_point,
+            "o",
+            markersize=9,
+            markerfacecolor="none",
+            markeredgecolor="black",
+            markeredgewidth=1.5,
+            clip_on=False,
+            zorder=4,
+        )
+        right = fixed_point > (low + 1) / 2
+        ax.annotate(
+            f"${symbol}^* = {fixed_point:.2f}$",
+            (fixed_point, fixed_point),
+            (-10 if right else 10, 8 if right else -16),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            path_effects=_HALO,
+        )
+    ax.set(xlim=(low, 1), ylim=(low, 1), xlabel=f"${symbol}^l$", ylabel=f"${symbol}^{{l+1}}$", aspect="equal")
+    return fig
+
+
+def spectrum(
+    samples: Any,
+    density: Callable[[np.ndarray], np.ndarray] | None = None,
+    *,
+    bins: int = 60,
+    range: tuple[float, float] | None = None,
+    xlabel: str = r"$\lambda$",
+    colour: str = "orthogonal",
+    ax: Axes | None = None,
+) -> Figure:
+    """A histogram of eigenvalues or singular values, of total mass 1, under the theory's ``density`` as a line.
+
+    ``samples``: any shape, pooled. Values outside ``range`` are not shown but keep their share of the mass, so that
+    the histogram stays comparable with the density.
+    """
+    values = np.asarray(samples, dtype=float).ravel()
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(
+            f"samples: {len(values)} values, {np.sum(~np.isfinite(values))} not finite; finite ones are needed"
+        )
+    fig, ax = _axes(ax, width=7, height=3.2)
+    edges = np.histogram_bin_edges(values, bins=bins, range=range)
+    counts, _ = np.histogram(values, edges)
+    ax.stairs(counts / (len(values) * np.diff(edges)), edges, fill=True, color=_colour(colour), alpha=0.35, linewidth=0)
+    if density is not None:
+        points = np.linspace(edges[0], edges[-1], 1201)[1:-1]
+        ax.plot(points, density(points), color=_colour(colour))
+    ax.set(xlabel=xlabel, ylabel="density", xlim=(edges[0], edges[-1]))
+    ax.set_ylim(bottom=0)
+    return fig
+
+
+def particles(
+    points: Any,
+    labels: Any,
+    *,
+    names: Sequence[str] | None = None,
+    limits: tuple[float, float, float, float] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Points (n, 2) with a class each (n integers): a colour and a marker a class, and its name at the middle of its
+    points.
+
+    ``limits`` (left, right, bottom, top) keep the same frame from one layer to the next. Up to ten classes.
+    """
+    xy, classes = np.asarray(points, dtype=float), np.asarray(labels)
+    if xy.ndim != 2 or xy.shape[1] != 2 or classes.shape != xy.shape[:1]:
+        raise ValueError(f"points has shape {xy.shape} and labels {classes.shape}; (n, 2) and (n,) are needed")
+    found = np.unique(classes)
+    if len(found) > len(_MARKERS):
+        raise ValueError(f"labels has {len(found)} classes; at most {len(_MARKERS)} can be told apart")
+    fig, ax = _axes(ax, width=7, height=4.6)
+    for k, c in enumerate(found):
+        mine = xy[classes == c]
+        ax.scatter(mine[:, 0], mine[:, 1], s=14, marker=_MARKERS[k], color=_CLASSES[k], alpha=0.6, linewidths=0)
+    for k, c in enumerate(found):
+        name = str(c) if names is None else names[c]
+        _halo_text(ax, np.median(xy[classes == c], axis=0), name, _CLASSES[k], 15)
+    if limits is not None:
+        ax.axis(limits)
+    ax.set_aspect("equal")
+    ax.set(xlabel="first coordinate", ylabel="second coordinate")
+    return fig
+
+
+def theory_and_experiment(
+    ax: Axes,
+    x: Any,
+    theory: Any,
+    samples: Any,
+    *,
+    colour: str | None = None,
+    label: str | None = None,
+    theory_x: Any = None,
+) -> Figure:
+    """Theory as a line, the mean of the samples as points with their standard error, in one colour.
+
+    ``samples`` (n, len(x)): independent repetitions are the first axis, at least two. ``theory`` is given at ``x`` or,
+    where that is too coarse, at ``theory_x``. ``colour`` is a key of ``COLOURS`` or a colour; ``label`` is written at
+    the right end of the line.
+    """
+    x, theory, values = (np.asarray(a, dtype=float) for a in (x, theory, samples))
+    line_x = x if theory_x is None else np.asarray(theory_x, dtype=float)
+    if values.ndim != 2 or values.shape[1:] != x.shape or len(values) < 2:
+        raise ValueError(f"samples has shape {values.shape}; (n, {len(x)}) with n >= 2 is needed")
+    if theory.shape != line_x.shape:
+        raise ValueError(f"theory has shape {theory.shape}; {line_x.shape} is needed")
+    (line,) = ax.plot(line_x, theory, color=None if colour is None else _colour(colour))
+    error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    ax.errorbar(x, values.mean(axis=0), error, fmt="o", color=line.get_color())
+    if label is not None:
+        last = np.flatnonzero(np.isfinite(theory))[-1]
+        ax.annotate(
+            label,
+            (line_x[last], theory[last]),
+            (7, 0),
+            textcoords="offset points",
+            va="center",
+            color=line.get_color(),
+            annotation_clip=False,
+        )
+    return _figure_of(ax)
+
+
+def images(stack: Any, labels: Sequence[str] | None = None) -> Figure:
+    """A row of small images (n, height, width), or (n, height, width, 3): grey from 0 to their common maximum, or,
+    where one is negative, blue for negative and red for positive.
+
+    ``labels`` are written under the images.
+    """
+    pictures = np.asarray(stack, dtype=float)
+    if pictures.ndim not in (3, 4) or (pictures.ndim == 4 and pictures.shape[-1] != 3):
+        raise ValueError(f"stack has shape {pictures.shape}; (n, height, width) or (n, height, width, 3) is needed")
+    if labels is not None and len(labels) != len(pictures):
+        raise ValueError(f"labels: {len(labels)} for {len(pictures)} images")
+    fig, axes = figure(columns=len(pictures), height=7 / len(pictures) + 0.3, squeeze=False)
+    signed, largest = pictures.min() < 0, np.abs(pictures).max() or 1.0
+    look = (
+        {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
+        if signed
+        else {"cmap": "gray", "vmin": 0, "vmax": largest}
+    )
+    for k, ax in enumerate(axes[0]):
+        ax.imshow(pictures[k], **look)
+        ax.set(xticks=[], yticks=[], xlabel="" if labels is None else labels[k])
+        ax.spines[:].set_visible(False)
+    return fig
+
+
+def _axes(ax: Axes | None, *, width: float, height: float) -> tuple[Figure, Axes]:
+    return figure(width=width, height=height) if ax is None else (_figure_of(ax), ax)
+
+
+def _figure_of(ax: Axes) -> Figure:
+    return cast(Figure, ax.get_figure(root=True))
+
+
+def _colour(name: str) -> str:
+    return COLOURS.get(name, name)
+
+
+def _halo_text(ax: Axes, point: Any, text: str, colour: str, size: float) -> None:
+    options: dict[str, Any] = {"ha": "center", "va": "center", "weight": "bold", "path_effects": _HALO}
+    ax.text(point[0], point[1], text, color=colour, size=size, zorder=6, clip_on=True, **options)
+
+
+def _middle(x: np.ndarray, y: np.ndarray, region: np.ndarray) -> tuple[float, float]:
+    """The point of a region that is farthest from its boundary, on the unit square."""
+    depth = ndimage.distance_transform_edt(np.pad(region, 1), sampling=(1 / len(y), 1 / len(x)))[1:-1, 1:-1]
+    row, column = np.unravel_index(depth.argmax(), depth.shape)
+    return float(x[column]), float(y[row])
