@@ -187,7 +187,7 @@ class _Store:
 
     def load(self, cell: Cell) -> NDArray[Any] | None:
         try:
-            with np.load(self._path(cell)) as file:
+            with self._path(cell).open("rb") as stream, np.load(stream) as file:
                 return np.asarray(file["value"])
         except (FileNotFoundError, ValueError, EOFError, KeyError, zipfile.BadZipFile):  # absent or damaged: again
             return None
