@@ -50,7 +50,8 @@ def fetch_data(root: Path, docnames: list[str]) -> None:
     needed = sorted(
         {name for docname in docnames for name in DATA_CALL.findall((root / f"{docname}.md").read_text("utf8"))}
     )
-    subprocess.run([sys.executable, "-m", "deepdynamics.data", "fetch", *needed, "--timeout", "20"], check=False)
+    if needed:
+        subprocess.run([sys.executable, "-m", "deepdynamics.data", "fetch", *needed, "--timeout", "20"], check=False)
 
 
 def twice(root: Path, docnames: list[str]) -> list[str]:
@@ -75,7 +76,8 @@ def pages(root: Path) -> int:
     """Run Jupyter Book from clean, every warning an error."""
     for folder in (".doctrees", "html"):
         shutil.rmtree(root / "_build" / folder, ignore_errors=True)
-    command = [sys.executable, "-m", "jupyter_book", "build", ".", "-n", "-W", "--keep-going", "--quiet"]
+    book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    command = [*book, "build", ".", "-n", "-W", "--keep-going", "-qq"]
     return subprocess.run(command, cwd=root, env=os.environ | {"DEEPDYNAMICS_OFFLINE": "1"}).returncode
 
 

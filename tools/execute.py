@@ -108,6 +108,7 @@ def _run(root: Path, name: str) -> tuple[str | None, Any, dict[str, Any]]:
             timeout=300,
             record_timing=False,
             kernel_name="python3",
+            extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of TCP, to the terminal
             resources={"metadata": {"path": str(path.parent)}},
         )
         try:
