@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from collections import Counter
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-DATA_CALL = re.compile(r"""(?:load|load_pretrained)\(\s*["']([\w-]+)["']""")
 
 
 def stamp(root: Path) -> str:
@@ -47,9 +45,9 @@ def stamp(root: Path) -> str:
 
 def fetch_data(root: Path, docnames: list[str]) -> None:
     """Fetch what the chapters load, give up soon where there is no network, and say what was found."""
-    needed = sorted(
-        {name for docname in docnames for name in DATA_CALL.findall((root / f"{docname}.md").read_text("utf8"))}
-    )
+    import records
+
+    needed = records.data_sets(root, docnames)
     if needed:
         subprocess.run([sys.executable, "-m", "deepdynamics.data", "fetch", *needed, "--timeout", "20"], check=False)
 

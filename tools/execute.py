@@ -67,7 +67,7 @@ def execute(root: Path, docnames: list[str], *, workers: int = 2) -> list[str]:
     failures = []
     with ThreadPoolExecutor(workers) as pool:
         for name, (failure, notebook, notes) in zip(
-            waiting, pool.map(lambda name: _run(root, name), waiting), strict=True
+            waiting, pool.map(lambda name: run(root, name), waiting), strict=True
         ):
             if failure:
                 failures.append(failure)
@@ -97,7 +97,8 @@ def _current(notes: dict[str, Any], root: Path, common: dict[str, str], inventor
     return all(records.digest(root / file) == digest for file, digest in notes["deps"].items())
 
 
-def _run(root: Path, name: str) -> tuple[str | None, Any, dict[str, Any]]:
+def run(root: Path, name: str) -> tuple[str | None, Any, dict[str, Any]]:
+    """Execute one chapter, cache or not: a failure message or None, the notebook with outputs, notes for its record."""
     path = root / f"{name}.md"
     notebook, start, where = records.read_notebook(str(path)), time.perf_counter(), name
     roots = [f"{root}/lib/", f"{root}/book/"]

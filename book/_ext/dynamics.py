@@ -191,7 +191,7 @@ class Ledger(Generated):
         known = bibliography_keys(self.root)
         found = executed(self.root)
         every = [claim for record in found for claim in record.claims]
-        lines = [*_missing_data(), _summary(every), "", *_stored(self.root), ""]
+        lines = [*_missing_data(self.root), _summary(every), "", *_stored(self.root), ""]
         for record in found:
             row = next((c for c in chapters(self.root) if c["docname"] == record.docname), None)
             title = f"{{ref}}`{row['slug']}`" if row else f"`{record.docname}`"
@@ -284,8 +284,9 @@ def commit(root: Path) -> str:
     return f"`{name}`" + (" with changes" if dirty else "")
 
 
-def _missing_data() -> list[str]:
-    absent = [name for name, version in data.inventory().items() if version == "absent"]
+def _missing_data(root: Path) -> list[str]:
+    found = data.inventory()
+    absent = [name for name in records.data_sets(root, records.notebooks(root)) if found.get(name) == "absent"]
     if not absent:
         return []
     text = (
@@ -394,10 +395,16 @@ def mend_page(app: Sphinx, page: str, template: str, context: dict[str, Any], do
                 entry["url"] = re.sub(r"/blob/[^/]+/(.*)\.md$", r"/blob/notebooks/\1.ipynb", entry["url"])
 
 
-def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
-    """Put MathJax (one script and its fonts) beside the pages, so that they ask no other host."""
+def complete_site(app: Sphinx, exception: Exception | None) -> None:
+    """Put MathJax (one script and its fonts) beside the pages, so that they ask no other host, and mend the redirect
+    at the root.
+    """
     if exception or app.builder.format != "html":
         return
+    redirect = Path(app.outdir, "index.html")
+    if redirect.is_file() and (start := redirect.read_text("utf8")).startswith("<meta"):
+        head = f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{app.config.html_title}</title>'
+        redirect.write_text(f'{head}<link rel="icon" href="data:,">{start.strip()}</head></html>\n', "utf8")
     for file in importlib.metadata.distribution("sphinx-mathjax-offline").files or []:
         inside = str(file).partition("static/mathjax/")[2]
         if inside == "tex-chtml-full.js" or (
@@ -422,5 +429,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", finish_claims)
     app.connect("html-page-context", mend_page, priority=900)
-    app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", complete_site)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

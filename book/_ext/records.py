@@ -6,6 +6,7 @@ The runner (tools/execute.py) writes the cache before Sphinx starts; the directi
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import partialmethod
 from pathlib import Path
@@ -17,6 +18,7 @@ from jupyter_cache.cache.main import JupyterCacheBase
 from jupyter_cache.readers import get_reader
 
 CLAIM_MIME = "application/vnd.deepdynamics.claim+json"
+DATA_CALL = re.compile(r"""(?:load|load_pretrained)\(\s*["']([\w-]+)["']""")
 
 # Captions and alt texts are cell metadata: by default they would be part of the cache key, and the old ones would be
 # shown.
@@ -57,6 +59,13 @@ def documents(root: Path) -> list[str]:
 def notebooks(root: Path) -> list[str]:
     """Names of the pages that have code to execute."""
     return [name for name in documents(root) if "```{code-cell}" in (root / f"{name}.md").read_text("utf8")]
+
+
+def data_sets(root: Path, docnames: list[str]) -> list[str]:
+    """Names of the data sets and pretrained networks that these chapters load."""
+    return sorted(
+        {name for docname in docnames for name in DATA_CALL.findall((root / f"{docname}.md").read_text("utf8"))}
+    )
 
 
 def find(root: Path, docname: str) -> Record | None:

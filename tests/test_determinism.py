@@ -1,0 +1,47 @@
+"""Two cold executions of a chapter give the same outputs, to the last digit and the last pixel."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "book" / "_ext")]
+import execute  # noqa: E402
+import records  # noqa: E402
+
+CHAPTERS = records.notebooks(ROOT)
+COMMIT = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip() or "0"
+TODAYS = CHAPTERS[int(COMMIT[:8], 16) % len(CHAPTERS)]  # another chapter with another commit
+
+
+def outputs(notebook) -> list[dict]:
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    found = [(o.get("data") or {}) | {"text": o.get("text")} for cell in cells for o in cell.outputs]
+    return [{kind: str(value) for kind, value in data.items()} for data in found]
+
+
+@pytest.mark.parametrize("chapter", [c if c == TODAYS else pytest.param(c, marks=pytest.mark.long) for c in CHAPTERS])
+def test_second_execution_gives_the_same_outputs(chapter):
+    first = records.find(ROOT, chapter)
+    if first is None:
+        pytest.skip("not built yet: make book")
+    failure, notebook, _ = execute.run(ROOT, chapter)
+    assert failure is None, failure
+    before, after = outputs(first.notebook), outputs(notebook)
+    assert len(before) == len(after)
+    for number, (one, two) in enumerate(zip(before, after, strict=True)):
+        assert one == two, f"{chapter}: output {number} differs ({', '.join(k for k in one if one[k] != two.get(k))})"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_chapter_keeps_its_budget(chapter):
+    """90 s on one thread and 1.5 GiB, no widget state, no addresses of objects."""
+    record = records.find(ROOT, chapter)
+    if record is None:
+        pytest.skip("not built yet: make book")
+    assert record.data["execution_seconds"] <= 90
+    assert record.data["peak_mb"] <= 1536
+    assert "widgets" not in record.notebook.metadata
+    assert not [o for o in outputs(record.notebook) if " at 0x" in str(o.get("text/plain", "")) + str(o["text"])]
