@@ -75,7 +75,7 @@ def pages(root: Path) -> int:
     for folder in (".doctrees", "html"):
         shutil.rmtree(root / "_build" / folder, ignore_errors=True)
     book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
-    command = [*book, "build", ".", "-n", "-W", "--keep-going", "-qq"]
+    command = [*book, "build", ".", "-n", "-W", "--keep-going", "--quiet"]
     return subprocess.run(command, cwd=root, env=os.environ | {"DEEPDYNAMICS_OFFLINE": "1"}).returncode
 
 

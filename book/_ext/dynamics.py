@@ -401,10 +401,12 @@ def complete_site(app: Sphinx, exception: Exception | None) -> None:
     """
     if exception or app.builder.format != "html":
         return
-    redirect = Path(app.outdir, "index.html")
-    if redirect.is_file() and (start := redirect.read_text("utf8")).startswith("<meta"):
-        head = f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{app.config.html_title}</title>'
-        redirect.write_text(f'{head}<link rel="icon" href="data:,">{start.strip()}</head></html>\n', "utf8")
+    start = f"{app.config.master_doc}.html"
+    head = f'<meta charset="utf-8"><title>{app.config.html_title}</title><link rel="icon" href="data:,">'
+    page = f'<!DOCTYPE html>\n<html lang="en"><head>{head}<meta http-equiv="refresh" content="0; url={start}"></head>'
+    Path(app.outdir, "index.html").write_text(
+        f'{page}<body><a href="{start}">Open the book</a></body></html>\n', "utf8"
+    )
     for file in importlib.metadata.distribution("sphinx-mathjax-offline").files or []:
         inside = str(file).partition("static/mathjax/")[2]
         if inside == "tex-chtml-full.js" or (
@@ -429,5 +431,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", finish_claims)
     app.connect("html-page-context", mend_page, priority=900)
-    app.connect("build-finished", complete_site)
+    app.connect("build-finished", complete_site, priority=100)  # before the stock redirect is written
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
