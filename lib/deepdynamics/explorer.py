@@ -22,6 +22,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -290,9 +291,11 @@ def _palette_png(figure: Figure) -> tuple[str, tuple[int, int]]:
     """The figure as a base64 palette PNG (half the size of SVG for lines, a twentieth for clouds of points), and its
     size in pixels.
     """
-    raw, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(raw, format="png", dpi=DPI, bbox_inches=None)
-    with Image.open(raw) as picture:
-        opaque = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA")).convert("RGB")
-    opaque.quantize(COLOURS_IN_PALETTE, dither=Image.Dither.NONE).save(small, format="PNG", optimize=True)
+    canvas, small = FigureCanvasAgg(figure), io.BytesIO()
+    figure.set_dpi(DPI)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba()))
+    opaque = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    # No optimize=True: it takes five times as long, for files that are 3 % smaller.
+    opaque.quantize(COLOURS_IN_PALETTE, dither=Image.Dither.NONE).save(small, format="PNG")
     return base64.b64encode(small.getvalue()).decode("ascii"), opaque.size

@@ -144,6 +144,12 @@ def phase_diagram(
     ``diagram`` is what ``meanfield.phase_diagram`` returns: ``weight_vars`` (m,), ``bias_vars`` (n,), and ``chi_1``
     and the ``field`` as arrays (n, m). ``mark`` maps names to (weight_var, bias_var). Depth scales are drawn on a
     logarithmic scale from 1 to 100 layers, by their absolute value.
+
+    >>> from types import SimpleNamespace
+    >>> weight_vars, bias_vars = np.linspace(0.5, 3, 30), np.linspace(0, 0.5, 20)
+    >>> chi_1 = weight_vars / (1 + bias_vars[:, None])
+    >>> diagram = SimpleNamespace(weight_vars=weight_vars, bias_vars=bias_vars, chi_1=chi_1)
+    >>> fig = phase_diagram(diagram, field="chi_1", mark={"trains": (1.05, 0.05)})
     """
     if field not in _FIELDS:
         raise ValueError(f"field = {field!r}; allowed are {sorted(_FIELDS)}")
@@ -198,6 +204,8 @@ def cobweb(
     1] where something is negative.
 
     ``map`` acts on arrays. A ``fixed_point`` is marked by a ring and its value.
+
+    >>> fig = cobweb(np.cos, start=0.2, steps=20, fixed_point=0.739)
     """
     if steps < 1:
         raise ValueError(f"steps = {steps}; at least 1 is needed")
@@ -251,6 +259,9 @@ def spectrum(
 
     ``samples``: any shape, pooled. Values outside ``range`` are not shown but keep their share of the mass, so that
     the histogram stays comparable with the density.
+
+    >>> samples = np.linalg.eigvalsh(np.diag([0.2, 0.5, 0.8]))
+    >>> fig = spectrum(samples, lambda x: np.ones_like(x), range=(0, 1))
     """
     values = np.asarray(samples, dtype=float).ravel()
     if not len(values) or not np.isfinite(values).all():
@@ -281,6 +292,8 @@ def particles(
     points.
 
     ``limits`` (left, right, bottom, top) keep the same frame from one layer to the next. Up to ten classes.
+
+    >>> fig = particles([[0, 0], [0, 1], [2, 0], [2, 1]], [0, 0, 1, 1], names=["left", "right"])
     """
     xy, classes = np.asarray(points, dtype=float), np.asarray(labels)
     if xy.ndim != 2 or xy.shape[1] != 2 or classes.shape != xy.shape[:1]:
@@ -317,6 +330,9 @@ def theory_and_experiment(
     ``samples`` (n, len(x)): independent repetitions are the first axis, at least two. ``theory`` is given at ``x`` or,
     where that is too coarse, at ``theory_x``. ``colour`` is a key of ``COLOURS`` or a colour; ``label`` is written at
     the right end of the line.
+
+    >>> fig, ax = figure()
+    >>> fig = theory_and_experiment(ax, [1, 2], [0.5, 0.25], [[0.52, 0.24], [0.49, 0.26]], colour="ordered", label="law")
     """
     x, theory, values = (np.asarray(a, dtype=float) for a in (x, theory, samples))
     line_x = x if theory_x is None else np.asarray(theory_x, dtype=float)
@@ -346,6 +362,8 @@ def images(stack: Any, labels: Sequence[str] | None = None) -> Figure:
     where one is negative, blue for negative and red for positive.
 
     ``labels`` are written under the images.
+
+    >>> fig = images(np.eye(4).reshape(1, 4, 4), ["one"])
     """
     pictures = np.asarray(stack, dtype=float)
     if pictures.ndim not in (3, 4) or (pictures.ndim == 4 and pictures.shape[-1] != 3):
