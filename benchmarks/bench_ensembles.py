@@ -1,0 +1,93 @@
+"""MLPEnsemble beside its peers, in one run: a loop over torch modules, and vmap of a gradient with a functional
+optimiser.
+ All three train the same networks (same draws) on the same mini-batches with SGD; the table shows the time as a
+multiple of the ensemble's, and the largest relative difference of any loss from the loop's. Run with ``python
+benchmarks/bench_ensembles.py``; OMP_NUM_THREADS=1 for one thread.
+"""
+
+import resource
+import time
+from collections.abc import Callable
+
+import torch
+from deepdynamics.ensembles import MLPEnsemble, _mini_batches
+from deepdynamics.networks import MLP
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, stack_module_state, vmap
+
+CASES = {  # runs, widths, activation, batch, steps
+    "many small": (200, (2, 16, 16, 2), "tanh", 32, 50),
+    "chapter 1": (16, (784, 100, 100, 100, 100, 10), "tanh", 128, 20),
+    "trainability map": (24, (784, *[100] * 30, 10), "tanh", 128, 10),
+    "relu": (24, (784, *[100] * 30, 10), "relu", 128, 10),
+}
+RATE = 0.01
+
+
+def by_ensemble(nets: dict, X: Tensor, y: Tensor, batch: int, steps: int) -> Tensor:
+    ensemble = MLPEnsemble(**nets)
+    return ensemble.fit(X, y, learning_rate=RATE, steps=steps, batch=batch).loss
+
+
+def by_loop(nets: dict, X: Tensor, y: Tensor, batch: int, steps: int) -> Tensor:
+    batches, losses = _mini_batches(len(X), batch, steps, 0), []
+    for seed in nets["seed"]:
+        net = MLP(nets["widths"], nets["activation"], weight_var=nets["weight_var"], seed=seed)
+        optimiser = torch.optim.SGD(net.parameters(), RATE)
+        for rows in batches:
+            loss = nn.functional.cross_entropy(net(X[rows]), y[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+    return torch.tensor(losses).view(-1, steps).T
+
+
+def by_vmap(nets: dict, X: Tensor, y: Tensor, batch: int, steps: int) -> Tensor:
+    modules = [
+        MLP(nets["widths"], nets["activation"], weight_var=nets["weight_var"], seed=seed) for seed in nets["seed"]
+    ]
+    parameters, _ = stack_module_state(modules)
+    parameters = {k: v.detach() for k, v in parameters.items()}
+
+    def loss(p: dict, x: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(functional_call(modules[0], p, (x,)), labels)
+
+    step, losses = vmap(grad_and_value(loss), in_dims=(0, None, None)), []
+    for rows in _mini_batches(len(X), batch, steps, 0):
+        gradients, values = step(parameters, X[rows], y[rows])
+        for name, gradient in gradients.items():
+            parameters[name].sub_(gradient, alpha=RATE)
+        losses.append(values)
+    return torch.stack(losses)
+
+
+def timed(f: Callable[..., Tensor], *arguments: object) -> tuple[float, Tensor]:
+    """Best of three, the first of which warms up."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        result = f(*arguments)
+        times.append(time.perf_counter() - start)
+    return min(times), result
+
+
+def main() -> None:
+    draw = torch.Generator().manual_seed(0)
+    print(f"{torch.get_num_threads()} thread(s). ensemble: ms per step and run; loop, vmap: multiples of its time;")
+    print("then the largest relative difference of any loss from the loop's.")
+    print(f"{'case':18} {'ensemble':>9} {'loop':>7} {'vmap':>7} {'ensemble':>9} {'vmap':>9}")
+    for name, (runs, widths, activation, batch, steps) in CASES.items():
+        X = torch.randn(10 * batch, widths[0], generator=draw)
+        y = torch.randint(widths[-1], (len(X),), generator=draw)
+        nets = {"runs": runs, "widths": widths, "activation": activation, "weight_var": 1.7, "seed": list(range(runs))}
+        results = [timed(f, nets, X, y, batch, steps) for f in (by_ensemble, by_loop, by_vmap)]
+        (own, losses), (loop, reference), (mapped, others) = results
+        gaps = [float(((a - reference) / reference).abs().max()) for a in (losses, others)]
+        ratios = f"{loop / own:6.1f}x {mapped / own:6.1f}x {gaps[0]:9.1e} {gaps[1]:9.1e}"
+        print(f"{name:18} {1e3 * own / steps / runs:9.4f} {ratios}")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB (all three)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,329 @@
+"""Networks as maps in sequence: multilayer perceptrons, convolutional networks, and two that were trained on ImageNet.
+
+Every network here has ``.layers``, the list of maps ``x^{l-1} -> x^l`` with the first layer first. They act on one
+input or on a batch of inputs (first axis), and their composition is the network. With fan-in n (n = k² times the input
+channels for a k x k convolution),
+
+    h = W x + b,   x' = φ(gain · h),   E W_ij² = weight_var / n,   E b_i² = bias_var .
+
+Parameters are drawn in float64 and rounded to ``dtype``, so that a float32 network is its float64 twin up to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deepdynamics import activations
+from deepdynamics.architectures import alexnet, squeezenet1_0
+
+__all__ = ["CNN", "MLP", "Layer", "alexnet", "delta_orthogonal_", "generator", "haar", "squeezenet1_0"]
+
+Seed = int | np.random.Generator | torch.Generator
+
+INITS = ("gaussian", "orthogonal", "identity")
+PARAMETRISATIONS = ("standard", "ntk")
+READOUTS = ("linear", "activated")
+
+
+def generator(seed: Seed) -> torch.Generator:
+    """A torch generator on the CPU from an integer (always the same one) or from a numpy or torch generator (which
+    advances).
+
+    >>> torch.rand(2, generator=generator(3)).equal(torch.rand(2, generator=generator(3)))
+    True
+    """
+    if isinstance(seed, torch.Generator):
+        return seed
+    if isinstance(seed, np.random.Generator):
+        seed = int(seed.integers(2**63))
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed = {seed!r}: a non-negative integer, a numpy Generator or a torch Generator is allowed")
+    return torch.Generator().manual_seed(int(seed))
+
+
+def haar(rows: int, columns: int, *, seed: Seed) -> Tensor:
+    """A (rows, columns) matrix H in float64, drawn from the Haar measure on matrices with HᵀH = I (HHᵀ = I where rows <
+    columns).
+
+    QR of a Gaussian matrix, with the signs of diag R moved into Q: without them the law is not Haar (Mezzadri 2007).
+
+    >>> H = haar(5, 3, seed=0)
+    >>> torch.allclose(H.T @ H, torch.eye(3, dtype=H.dtype))
+    True
+    """
+    tall, thin = max(rows, columns), min(rows, columns)
+    q, r = torch.linalg.qr(torch.randn(tall, thin, generator=generator(seed), dtype=torch.float64))
+    q = q * torch.where(r.diagonal() < 0, -1.0, 1.0)
+    return q if rows >= columns else q.T
+
+
+class Layer(nn.Module):
+    """One map x -> φ(gain · (W x + b)) of an MLP or a CNN, with W a matrix (out, in) or a convolution kernel (out, in,
+    k, k).
+
+    A convolution has stride 1, keeps the size of the image (``padding``: "zeros" or "circular") and is followed by 2 x
+    2 maximum pooling where ``pool``; ``flatten`` turns an image (C, H, W) into a vector before a matrix acts on it.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        activation: Callable[[Tensor], Tensor] | None,
+        *,
+        gain: float = 1.0,
+        scales: tuple[float, float] = (1.0, 1.0),
+        padding: str = "zeros",
+        pool: bool = False,
+        flatten: bool = False,
+    ):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
+        self.activation, self.gain, self.scales = activation, gain, scales
+        self.padding, self.pool, self.flatten = padding, pool, flatten
+
+    def preactivation(self, x: Tensor) -> Tensor:
+        """h = W x + b, with the factors of the NTK parametrisation where it is used."""
+        weight_scale, bias_scale = self.scales
+        # A factor of exactly 1 is skipped: it would cost a copy of W at each pass.
+        weight = self.weight if weight_scale == 1 else self.weight * weight_scale
+        bias = self.bias if bias_scale == 1 else self.bias * bias_scale
+        if weight.ndim == 2:
+            return functional.linear(x.flatten(-3) if self.flatten else x, weight, bias)
+        margin = weight.shape[-1] // 2
+        mode = "constant" if self.padding == "zeros" else self.padding
+        return functional.conv2d(functional.pad(x, (margin,) * 4, mode=mode), weight, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x' = φ(gain · h); without an activation x' = h."""
+        h = self.preactivation(x)
+        if self.activation is not None:
+            h = self.activation(h if self.gain == 1 else self.gain * h)
+        return functional.max_pool2d(h, 2) if self.pool else h
+
+
+class Composition(nn.Module):
+    """The composition of the maps in ``.layers``."""
+
+    def __init__(self, maps: Sequence[nn.Module]):
+        super().__init__()
+        self.stack = nn.Sequential(*maps)
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The maps x^{l-1} -> x^l, first layer first."""
+        return list(self.stack)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x^L of x^0 = x."""
+        return self.stack(x)
+
+
+class MLP(Composition):
+    """Multilayer perceptron with ``widths`` = (input, hidden, ..., output): L = len(widths) - 1 layers h = W x + b, x'
+    = φ(gain · h).
+
+    ``init``: W_ij ~ N(0, weight_var / n_in) ("gaussian"); √weight_var times a Haar matrix with orthonormal columns, or
+    rows where n_out < n_in ("orthogonal"); √weight_var times the identity, cut to the shape ("identity"). b_i ~ N(0,
+    bias_var) always. ``parametrisation``: the parameters are W and b ("standard"), or their multiples with unit
+    variance, h = √(weight_var/n) W x + √bias_var b ("ntk"): the same function at initialisation, with other gradients.
+    ``readout``: whether φ acts in the last layer ("activated") or not ("linear", and no gain).
+
+    Raises ``ValueError`` for fewer than two widths, a width below 1, a negative or infinite variance, or an unknown
+    name.
+
+    >>> net = MLP((3, 50, 50, 2), "tanh", weight_var=1.5, bias_var=0.05, init="orthogonal", seed=0)
+    >>> [tuple(layer.weight.shape) for layer in net.layers], net(torch.ones(7, 3)).shape
+    ([(50, 3), (50, 50), (2, 50)], torch.Size([7, 2]))
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        activation: str,
+        *,
+        weight_var: float = 1.0,
+        bias_var: float = 0.0,
+        gain: float = 1.0,
+        init: str = "gaussian",
+        parametrisation: str = "standard",
+        readout: str = "linear",
+        seed: Seed,
+        dtype: torch.dtype | None = None,
+    ):
+        widths = tuple(widths)
+        if len(widths) < 2:
+            raise ValueError(f"widths = {widths}: at least an input and an output width are needed")
+        _check_sizes("widths", widths)
+        _check_names(init, parametrisation, readout)
+        _check_variances(weight_var, bias_var)
+        if not math.isfinite(gain):
+            raise ValueError(f"gain = {gain}: a finite number is allowed")
+        phi, draw = activations.get(activation), generator(seed)
+        maps = []
+        for depth, (n_in, n_out) in enumerate(pairwise(widths), start=1):
+            weight, bias, scales = _draw((n_out, n_in), init, parametrisation, weight_var, bias_var, draw, dtype)
+            linear = depth == len(widths) - 1 and readout == "linear"
+            maps.append(Layer(weight, bias, None if linear else phi, gain=gain, scales=scales))
+        super().__init__(maps)
+        self.widths = widths
+
+
+class CNN(Composition):
+    """Convolutional network: k x k convolutions with ``channels``, then dense layers with ``hidden`` units, then a
+    linear readout of ``classes``.
+
+    ``image_shape`` = (C, H, W). All convolutions have stride 1 and keep the image size; those whose number (from 1) is
+    in ``pool_after`` are followed by 2 x 2 maximum pooling. ``init`` as in :class:`MLP`, with the orthogonal or
+    identity matrix in the middle of an otherwise empty kernel: a delta-orthogonal convolution
+    (:func:`delta_orthogonal_`), which needs channels that do not decrease.
+
+    Raises ``ValueError`` for an even kernel size, an image that is pooled away, decreasing channels with
+    ``init="orthogonal"``, and as :class:`MLP` does.
+
+    >>> net = CNN((1, 28, 28), (16, 32), 10, "relu", weight_var=2.0, pool_after=(1, 2), hidden=(64,), seed=0)
+    >>> net(torch.zeros(5, 1, 28, 28)).shape, net(torch.zeros(1, 28, 28)).shape, len(net.layers)
+    (torch.Size([5, 10]), torch.Size([10]), 4)
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        channels: Sequence[int],
+        classes: int,
+        activation: str,
+        *,
+        kernel_size: int = 3,
+        pool_after: Sequence[int] = (),
+        hidden: Sequence[int] = (),
+        padding: str = "zeros",
+        weight_var: float = 1.0,
+        bias_var: float = 0.0,
+        gain: float = 1.0,
+        init: str = "gaussian",
+        parametrisation: str = "standard",
+        seed: Seed,
+        dtype: torch.dtype | None = None,
+    ):
+        if len(image_shape) != 3 or not channels:
+            raise ValueError(
+                f"image_shape = {image_shape}, channels = {channels}: (C, H, W) and at least one convolution are needed"
+            )
+        _check_sizes("image_shape", image_shape)
+        _check_sizes("channels, hidden and classes", (*channels, *hidden, classes))
+        _check_names(init, parametrisation, "linear")
+        _check_variances(weight_var, bias_var)
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size = {kernel_size}: an odd number is allowed")
+        if padding not in ("zeros", "circular"):
+            raise ValueError(f"padding = {padding!r}: 'zeros' or 'circular' is allowed")
+        size = tuple(side // 2 ** len(set(pool_after)) for side in image_shape[1:])
+        if min(size) < 1 or not set(pool_after) <= set(range(1, len(channels) + 1)):
+            raise ValueError(
+                f"pool_after = {tuple(pool_after)}: numbers from 1 to {len(channels)}, the convolutions, are allowed, "
+                f"as long as they leave something of an image of shape {image_shape}"
+            )
+        phi, draw = activations.get(activation), generator(seed)
+
+        def layer(shape: tuple[int, ...], phi: Callable[[Tensor], Tensor] | None, **options: bool) -> Layer:
+            weight, bias, scales = _draw(shape, init, parametrisation, weight_var, bias_var, draw, dtype)
+            return Layer(weight, bias, phi, gain=gain, scales=scales, padding=padding, **options)
+
+        steps = zip((image_shape[0], *channels), channels, strict=False)
+        maps = [
+            layer((c, b, kernel_size, kernel_size), phi, pool=i in pool_after)
+            for i, (b, c) in enumerate(steps, start=1)
+        ]
+        widths = (channels[-1] * size[0] * size[1], *hidden, classes)
+        for i, (n_in, n_out) in enumerate(pairwise(widths)):
+            maps.append(layer((n_out, n_in), None if i == len(hidden) else phi, flatten=i == 0))
+        super().__init__(maps)
+        self.image_shape = tuple(image_shape)
+
+
+def delta_orthogonal_(kernel: Tensor, *, weight_var: float = 1.0, seed: Seed) -> Tensor:
+    """Fill a convolution's weight (out, in, k, k), in place, with √weight_var H in the middle of the kernel and 0
+    elsewhere; H Haar, HᵀH = I.
+
+    With stride 1, zero or circular padding and weight_var = 1 the convolution keeps every norm exactly (Xiao et al.
+    2018, section 2.3); k must be odd. Returns the kernel. Raises ``ValueError`` where out < in, where no isometry
+    exists, and for an even k.
+
+    >>> kernel = delta_orthogonal_(torch.empty(8, 4, 3, 3), seed=0)
+    >>> round(float(kernel.square().sum()), 5)
+    4.0
+    """
+    _check_variances(weight_var, 0.0)
+    if kernel.ndim != 4:
+        raise ValueError(f"kernel of shape {tuple(kernel.shape)}: a convolution's weight, (out, in, k, k), is allowed")
+    if not kernel.is_floating_point():
+        raise ValueError(f"kernel of type {kernel.dtype}: a floating point tensor is allowed")
+    with torch.no_grad():
+        return kernel.copy_(_centred(tuple(kernel.shape), "orthogonal", generator(seed)) * math.sqrt(weight_var))
+
+
+def _draw(
+    shape: tuple[int, ...],
+    init: str,
+    parametrisation: str,
+    weight_var: float,
+    bias_var: float,
+    draw: torch.Generator,
+    dtype: torch.dtype | None,
+) -> tuple[Tensor, Tensor, tuple[float, float]]:
+    """Weight, bias and the factors by which the layer multiplies them."""
+    dtype = dtype or torch.get_default_dtype()
+    root_fan = math.sqrt(math.prod(shape[1:]))
+    if init == "gaussian":
+        weight = torch.randn(shape, generator=draw, dtype=torch.float64) / root_fan
+    elif len(shape) == 2:
+        weight = haar(*shape, seed=draw) if init == "orthogonal" else torch.eye(*shape, dtype=torch.float64)
+    else:
+        weight = _centred(shape, init, draw)
+    bias = torch.randn(shape[0], generator=draw, dtype=torch.float64)
+    deviations = math.sqrt(weight_var), math.sqrt(bias_var)
+    if parametrisation == "standard":
+        return (weight * deviations[0]).to(dtype), (bias * deviations[1]).to(dtype), (1.0, 1.0)
+    return (weight * root_fan).to(dtype), bias.to(dtype), (deviations[0] / root_fan, deviations[1])
+
+
+def _centred(shape: tuple[int, ...], init: str, draw: torch.Generator) -> Tensor:
+    """A kernel that is an orthogonal or identity matrix in its middle and empty elsewhere."""
+    out, channels, *size = shape
+    if any(side % 2 == 0 for side in size):
+        raise ValueError(f"kernel of shape {shape}: odd sizes are allowed, an even kernel has no middle")
+    if init == "orthogonal" and out < channels:
+        raise ValueError(f"kernel of shape {shape}: an orthogonal convolution cannot reduce the number of channels")
+    weight = torch.zeros(shape, dtype=torch.float64)
+    weight[..., size[0] // 2, size[1] // 2] = (
+        haar(out, channels, seed=draw) if init == "orthogonal" else torch.eye(out, channels, dtype=torch.float64)
+    )
+    return weight
+
+
+def _check_names(init: str, parametrisation: str, readout: str) -> None:
+    for name, value, allowed in (
+        ("init", init, INITS),
+        ("parametrisation", parametrisation, PARAMETRISATIONS),
+        ("readout", readout, READOUTS),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name} = {value!r}: one of {', '.join(allowed)} is allowed")
+
+
+def _check_variances(weight_var: float, bias_var: float) -> None:
+    for name, value in (("weight_var", weight_var), ("bias_var", bias_var)):
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} = {value}: a finite variance, not negative, is allowed")
+
+
+def _check_sizes(name: str, sizes: Sequence[int]) -> None:
+    if any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
+        raise ValueError(f"{name} = {tuple(sizes)}: positive integers are allowed")
