@@ -184,6 +184,7 @@ def test_images_share_one_scale():
         (lambda: figures.spectrum([]), "samples"),
         (lambda: figures.particles(np.ones((3, 3)), [0, 1, 2]), "points"),
         (lambda: figures.particles(np.ones((11, 2)), np.arange(11)), "labels"),
+        (lambda: figures.particles(np.ones((1, 2)), np.array([0.5])), "labels"),
         (lambda: figures.theory_and_experiment(plt.Figure().subplots(), [1, 2], [1, 2], [[1, 2]]), "samples"),
         (lambda: figures.theory_and_experiment(plt.Figure().subplots(), [1], [1, 2], [[1], [2]]), "theory"),
         (lambda: figures.images(np.ones((3, 3))), "stack"),

@@ -21,20 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from scipy import ndimage
 
-from deepdynamics.explorer import explorer
-
-__all__ = [
-    "COLOURS",
-    "cobweb",
-    "explorer",
-    "figure",
-    "images",
-    "particles",
-    "phase_diagram",
-    "spectrum",
-    "theory_and_experiment",
-    "use_style",
-]
+from deepdynamics.explorer import explorer as explorer
 
 COLOURS = MappingProxyType(
     {
@@ -57,6 +44,8 @@ _STYLE: dict[str, Any] = {
     "figure.figsize": (7, 3.5),
     "figure.dpi": 100,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.h_pad": 0.08,
     "figure.facecolor": "white",
     "savefig.dpi": 200,
     "savefig.facecolor": "white",
@@ -158,9 +147,8 @@ def phase_diagram(
     values = np.asarray(getattr(diagram, field), dtype=float)
     label, scale = _FIELDS[field]
     norm = mpl.colors.LogNorm(1, 100) if scale == "log" else None
-    mesh = ax.pcolormesh(
-        x, y, np.abs(values) if scale == "log" else values, norm=norm, shading="nearest", rasterized=True
-    )
+    shown = np.abs(values) if scale == "log" else values
+    mesh = ax.pcolormesh(x, y, shown, norm=norm, shading="nearest", rasterized=True)
     fig.colorbar(mesh, ax=ax, label=label, extend="both" if scale == "log" else "neither")
     if np.nanmin(chi) < 1 < np.nanmax(chi):
         ax.contour(x, y, chi, levels=[1.0], colors="white", linewidths=4)
@@ -169,25 +157,11 @@ def phase_diagram(
         if region.any():
             _halo_text(ax, _middle(x, y, region), name, COLOURS[name], 12)
     for name, (weight_var, bias_var) in (mark or {}).items():
-        ax.plot(
-            weight_var, bias_var, "o", color="black", markeredgecolor="white", markersize=8, clip_on=False, zorder=5
-        )
-        right = weight_var > (x[0] + x[-1]) / 2
-        ax.annotate(
-            name,
-            (weight_var, bias_var),
-            (-8 if right else 8, 7),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            path_effects=_HALO,
-            zorder=5,
-        )
-    ax.set(
-        xlabel=r"weight variance $\sigma_w^2$",
-        ylabel=r"bias variance $\sigma_b^2$",
-        xlim=(x[0], x[-1]),
-        ylim=(y[0], y[-1]),
-    )
+        ax.plot(weight_var, bias_var, "ko", markeredgecolor="white", markersize=8, clip_on=False, zorder=5)
+        left = weight_var > (x[0] + x[-1]) / 2
+        _note(ax, name, (weight_var, bias_var), (-8 if left else 8, 7))
+    ax.set(xlabel=r"weight variance $\sigma_w^2$", ylabel=r"bias variance $\sigma_b^2$")
+    ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
     return fig
 
 
@@ -200,10 +174,10 @@ def cobweb(
     symbol: str = "c",
     ax: Axes | None = None,
 ) -> Figure:
-    """The iteration x ↦ map(x) from ``start`` as a staircase between the map and the diagonal, on [0, 1], or on [−1,
-    1] where something is negative.
+    """The iteration x ↦ map(x) from ``start`` as a staircase between the map and the diagonal.
 
-    ``map`` acts on arrays. A ``fixed_point`` is marked by a ring and its value.
+    On [0, 1], or on [−1, 1] where something is negative. ``map`` acts on arrays. A ``fixed_point`` is marked by a ring
+    and its value.
 
     >>> fig = cobweb(np.cos, start=0.2, steps=20, fixed_point=0.739)
     """
@@ -221,26 +195,9 @@ def cobweb(
     ax.plot(stairs[:-1], np.concatenate(([low], stairs[2:])), color=COLOURS["chaotic"], linewidth=1)
     ax.plot(start, low, "o", color=COLOURS["chaotic"], clip_on=False, zorder=4)
     if fixed_point is not None:
-        ax.plot(
-            fixed_point,
-            fixed_point,
-            "o",
-            markersize=9,
-            markerfacecolor="none",
-            markeredgecolor="black",
-            markeredgewidth=1.5,
-            clip_on=False,
-            zorder=4,
-        )
-        right = fixed_point > (low + 1) / 2
-        ax.annotate(
-            f"${symbol}^* = {fixed_point:.2f}$",
-            (fixed_point, fixed_point),
-            (-10 if right else 10, 8 if right else -16),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            path_effects=_HALO,
-        )
+        ax.plot(fixed_point, fixed_point, "ko", markersize=9, fillstyle="none", clip_on=False, zorder=4)
+        left = fixed_point > (low + 1) / 2
+        _note(ax, f"${symbol}^* = {fixed_point:.2f}$", (fixed_point, fixed_point), (-10, 8) if left else (10, -16))
     ax.set(xlim=(low, 1), ylim=(low, 1), xlabel=f"${symbol}^l$", ylabel=f"${symbol}^{{l+1}}$", aspect="equal")
     return fig
 
@@ -288,10 +245,10 @@ def particles(
     limits: tuple[float, float, float, float] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Points (n, 2) with a class each (n integers): a colour and a marker a class, and its name at the middle of its
-    points.
+    """Points (n, 2) in a colour and a marker for each class, whose name stands at the middle of its points.
 
-    ``limits`` (left, right, bottom, top) keep the same frame from one layer to the next. Up to ten classes.
+    ``labels``: n classes, integers from 0 to 9. ``limits`` (left, right, bottom, top) keep the same frame from one
+    layer to the next.
 
     >>> fig = particles([[0, 0], [0, 1], [2, 0], [2, 1]], [0, 0, 1, 1], names=["left", "right"])
     """
@@ -299,15 +256,15 @@ def particles(
     if xy.ndim != 2 or xy.shape[1] != 2 or classes.shape != xy.shape[:1]:
         raise ValueError(f"points has shape {xy.shape} and labels {classes.shape}; (n, 2) and (n,) are needed")
     found = np.unique(classes)
-    if len(found) > len(_MARKERS):
-        raise ValueError(f"labels has {len(found)} classes; at most {len(_MARKERS)} can be told apart")
+    if not set(found.tolist()) <= set(range(len(_MARKERS))):
+        raise ValueError(f"labels = {found}: classes are integers from 0 to {len(_MARKERS) - 1}")
     fig, ax = _axes(ax, width=7, height=4.6)
-    for k, c in enumerate(found):
+    for c in found:
         mine = xy[classes == c]
-        ax.scatter(mine[:, 0], mine[:, 1], s=14, marker=_MARKERS[k], color=_CLASSES[k], alpha=0.6, linewidths=0)
-    for k, c in enumerate(found):
+        ax.scatter(mine[:, 0], mine[:, 1], s=14, marker=_MARKERS[c], color=_CLASSES[c], alpha=0.6, linewidths=0)
+    for c in found:
         name = str(c) if names is None else names[c]
-        _halo_text(ax, np.median(xy[classes == c], axis=0), name, _CLASSES[k], 15)
+        _halo_text(ax, np.median(xy[classes == c], axis=0), name, _CLASSES[c], 15)
     if limits is not None:
         ax.axis(limits)
     ax.set_aspect("equal")
@@ -332,7 +289,7 @@ def theory_and_experiment(
     the right end of the line.
 
     >>> fig, ax = figure()
-    >>> fig = theory_and_experiment(ax, [1, 2], [0.5, 0.25], [[0.52, 0.24], [0.49, 0.26]], colour="ordered", label="law")
+    >>> fig = theory_and_experiment(ax, [1, 2], [0.5, 0.25], [[0.52, 0.24], [0.49, 0.26]], colour="ordered")
     """
     x, theory, values = (np.asarray(a, dtype=float) for a in (x, theory, samples))
     line_x = x if theory_x is None else np.asarray(theory_x, dtype=float)
@@ -358,10 +315,9 @@ def theory_and_experiment(
 
 
 def images(stack: Any, labels: Sequence[str] | None = None) -> Figure:
-    """A row of small images (n, height, width), or (n, height, width, 3): grey from 0 to their common maximum, or,
-    where one is negative, blue for negative and red for positive.
+    """A row of small images, (n, height, width) or (n, height, width, 3), with ``labels`` under them.
 
-    ``labels`` are written under the images.
+    One scale for all: grey from 0 to the largest value or, where a value is negative, blue below 0 and red above.
 
     >>> fig = images(np.eye(4).reshape(1, 4, 4), ["one"])
     """
@@ -399,6 +355,12 @@ def _colour(name: str) -> str:
 def _halo_text(ax: Axes, point: Any, text: str, colour: str, size: float) -> None:
     options: dict[str, Any] = {"ha": "center", "va": "center", "weight": "bold", "path_effects": _HALO}
     ax.text(point[0], point[1], text, color=colour, size=size, zorder=6, clip_on=True, **options)
+
+
+def _note(ax: Axes, text: str, point: tuple[float, float], offset: tuple[float, float]) -> None:
+    """Text beside a point, on the side to which ``offset`` (in points) leads."""
+    side: Any = {"ha": "left" if offset[0] > 0 else "right", "path_effects": _HALO, "zorder": 5}
+    ax.annotate(text, point, offset, textcoords="offset points", **side)
 
 
 def _middle(x: np.ndarray, y: np.ndarray, region: np.ndarray) -> tuple[float, float]:
