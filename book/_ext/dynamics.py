@@ -1,7 +1,8 @@
 """The book's own Sphinx extension: pages that are generated from the executed chapters, and repairs of the theme.
 
 Directives: ``chapter-map`` and ``showcase`` (landing page), ``chapter-head`` (time, prerequisites and claims of a
-chapter), ``ledger`` and ``ledger-sources``, ``build-report``. Every number in them is read from the execution cache.
+chapter), ``ledger``, ``ledger-summary`` and ``ledger-sources``, ``build-report``. Every number in them is read from
+the execution cache.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 WORDS_PER_MINUTE = 180
-GENERATED = re.compile(r"```\{(chapter-map|chapter-head|showcase|ledger|ledger-sources|build-report)\}")
+GENERATED = re.compile(r"```\{(chapter-map|chapter-head|showcase|ledger|ledger-summary|ledger-sources|build-report)\}")
 VERDICTS = ("replicates", "holds", "corrected", "refuted", "undecided", "theory only", "skipped")
 PACKAGES = ("torch", "numpy", "scipy", "matplotlib", "jupyter-book", "sphinx", "myst-nb", "deepdynamics")
 
@@ -207,6 +208,14 @@ class Ledger(Generated):
                 lines.append("| " + " | ".join([*cells, _resolution(claim), _cite(claim["source"], known)]) + " |")
             lines.append("")
         return "\n".join(lines)
+
+
+class LedgerSummary(Generated):
+    """The counts of the ledger in one paragraph."""
+
+    def markdown(self) -> str:
+        every = [claim for record in executed(self.root) for claim in record.claims]
+        return "\n".join([*_missing_data(self.root), _summary(every)])
 
 
 class LedgerSources(Generated):
@@ -423,6 +432,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "chapter-head": ChapterHead,
         "showcase": Showcase,
         "ledger": Ledger,
+        "ledger-summary": LedgerSummary,
         "ledger-sources": LedgerSources,
         "build-report": BuildReport,
     }.items():
