@@ -1,0 +1,239 @@
+"""What is checked on a built site. Every check returns its findings as texts; none means that all is well.
+
+``visit`` looks at one page in a browser; ``links``, ``leftovers``, ``weights`` and ``launch_buttons`` read the files
+of the whole site.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import browser
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator
+
+CONTENT = "article.bd-article"
+PAGE_BYTES = 5_000_000
+EXPLORER_BYTES, EXPLORER_FRAMES = 2_000_000, 40
+
+# What a reader must never see: an object's address, MyST that was not understood, a path of the machine that built the
+# book.
+LEFTOVERS = (
+    r" at 0x[0-9a-f]{6,}",
+    r"^\s*(```|:::)\s*\{",
+    r"\{(ref|numref|cite|cite:[pt]|eq|glue|glue:\w+|term|doc|download|prf:ref)\}`",
+    r"(?<![\w.])/(root|home|tmp|work|Users|mnt)/[\w.]",
+    r"site-packages/",
+    r"application/vnd\.jupyter",
+)
+
+_STATE = """selector => {
+  const content = document.querySelector(selector);
+  const inside = content ? [...content.querySelectorAll('*')] : [];
+  return {
+    content: !!content,
+    wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    formulas: inside.filter(e => e.matches('.math') && !e.querySelector('mjx-container')).map(e => e.textContent),
+    broken: inside.filter(e => e.matches('mjx-merror, [data-mjx-error]')).map(e => e.textContent),
+    alt: inside.filter(e => e.matches('img') && !(e.alt || '').trim()).map(e => e.src.slice(-60)),
+    empty: inside.filter(e => e.matches('img') && !e.hidden && !e.naturalWidth).map(e => e.src.slice(-60)),
+  };
+}"""
+
+
+def visit(chromium: Browser, site: str, page_name: str, size: str, mode: str) -> list[str]:
+    """Open a page as a reader would; ``size`` is a key of ``browser.SIZES``, ``mode`` "light" or "dark"."""
+    found: list[str] = []
+    page = chromium.new_page(viewport=browser.SIZES[size], color_scheme=mode, reduced_motion="reduce")
+    page.on("request", lambda r: _foreign(r.url, site) and found.append(f"request to another host: {r.url[:90]}"))
+    page.on("requestfailed", lambda r: found.append(f"failed request: {r.url[:90]}"))
+    page.on("response", lambda r: r.status >= 400 and found.append(f"status {r.status}: {r.url[:90]}"))
+    page.on("console", lambda m: m.type == "error" and found.append(f"console: {m.text[:200]}"))
+    page.on("pageerror", lambda error: found.append(f"script error: {str(error)[:200]}"))
+    try:
+        page.goto(site + page_name, wait_until="networkidle")
+        page.evaluate("() => window.MathJax?.startup?.promise")
+        state = page.evaluate(_STATE, CONTENT)
+        if not state["content"]:
+            return [*found, f"there is no {CONTENT}"]
+        if state["wide"] > 0:
+            found.append(f"{state['wide']} px wider than the screen")
+        for name, what in (
+            ("formulas", "formula not typeset"),
+            ("broken", "formula with an error"),
+            ("alt", "image without alt text"),
+            ("empty", "image that does not load"),
+        ):
+            found += [f"{what}: {text.strip()[:80]}" for text in state[name]]
+        found += _accessibility(page)
+        for explorer in page.locator(f"{CONTENT} .dd-explorer").all():
+            found += _explorer(explorer)
+    finally:
+        page.close()
+    return list(dict.fromkeys(found))
+
+
+def _foreign(url: str, site: str) -> bool:
+    return not url.startswith((site, "data:", "blob:"))
+
+
+def _accessibility(page) -> list[str]:
+    """What axe-core calls serious or critical in our content; the theme's own frame is outside of it."""
+    violations = Axe().run(page, context=CONTENT).response["violations"]
+    return [
+        f"axe {v['impact']}, {v['id']}: {v['help']}; {len(v['nodes'])} × {v['nodes'][0]['html'][:120]}"
+        for v in violations
+        if v["impact"] in ("serious", "critical")
+    ]
+
+
+def _explorer(explorer: Locator) -> list[str]:
+    """Move every slider of an explorer, by mouse to its end and by keyboard to its start and one step on."""
+    found = []
+    for slider in explorer.locator("input[type=range]").all():
+        label, last = slider.get_attribute("aria-label"), slider.get_attribute("max")
+        slider.scroll_into_view_if_needed()
+        box = slider.bounding_box()
+        if box is None or box["height"] < 44:
+            found.append(f"slider {label!r} is not 44 px high")
+            continue
+        slider.click(position={"x": box["width"] - 2, "y": box["height"] / 2})
+        seen = []
+        for key, value in ((None, last), ("Home", "0"), ("ArrowRight", "1")):
+            if key:
+                slider.press(key)
+            if slider.input_value() != value:
+                found.append(f"slider {label!r} is at {slider.input_value()}, not {value}, after {key or 'a click'}")
+            text = slider.get_attribute("aria-valuetext")
+            alts = [image.get_attribute("alt") for image in explorer.locator("img").all() if image.is_visible()]
+            if not text or len(alts) != 1 or f"{label} = {text}" not in alts[0]:
+                found.append(f"slider {label!r} at {value} says {text!r} and shows {alts}")
+            seen.append(text)
+        if seen[1] in (seen[0], seen[2]):
+            found.append(f"slider {label!r} says {seen} at its end, its start and one step on")
+    return found
+
+
+class _Page(HTMLParser):
+    """Ids, links, sources of a page, and the text that is seen, with alt texts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.sources: list[str] = []
+        self.texts: list[str] = []
+        self.refresh = False
+        self._silent = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = {name: value or "" for name, value in attrs}
+        self.ids |= {attributes[name] for name in ("id", "name") if name in attributes}
+        self._silent += tag in ("script", "style")
+        self.refresh |= tag == "meta" and attributes.get("http-equiv", "").lower() == "refresh"
+        if tag == "meta" and self.refresh and "url=" in attributes.get("content", "").lower():
+            self.links.append(re.split("url=", attributes["content"], flags=re.I)[1])
+        if tag == "a" and "href" in attributes:
+            self.links.append(attributes["href"])
+        stylesheet = tag == "link" and attributes.get("rel") in ("stylesheet", "icon", "preload", "shortcut icon")
+        if stylesheet and "href" in attributes:
+            self.sources.append(attributes["href"])
+        if tag in ("img", "script", "iframe", "source") and "src" in attributes:
+            self.sources.append(attributes["src"])
+        self.texts.append(attributes.get("alt", ""))
+
+    def handle_endtag(self, tag):
+        self._silent -= tag in ("script", "style")
+
+    def handle_data(self, data):
+        if not self._silent:
+            self.texts.append(data)
+
+
+@cache
+def read(file: Path) -> _Page:
+    return _Page(file.read_text("utf8"))
+
+
+def pages(root: Path) -> list[str]:
+    """The pages of a site, without those that only redirect."""
+    files = sorted(path for path in root.rglob("*.html") if "_static" not in path.relative_to(root).parts)
+    return [file.relative_to(root).as_posix() for file in files if not read(file).refresh]
+
+
+def links(root: Path) -> list[str]:
+    """Internal links, anchors and sources that lead nowhere, and sources on other hosts."""
+    found = []
+    for file in sorted(path for path in root.rglob("*.html") if "_static" not in path.relative_to(root).parts):
+        name = file.relative_to(root).as_posix()
+        for source in read(file).sources:
+            if urlsplit(source).scheme in ("http", "https") or source.startswith("//"):
+                found.append(f"{name}: source on another host: {source}")
+        for link in read(file).links + read(file).sources:
+            if urlsplit(link).scheme or link.startswith("//"):
+                continue
+            address = urlsplit(urljoin(name, link))
+            target = root / unquote(address.path)
+            if not target.resolve().is_relative_to(root.resolve()) or not target.exists():
+                found.append(f"{name}: no such file: {link}")
+            elif address.fragment and target.suffix == ".html" and unquote(address.fragment) not in read(target).ids:
+                found.append(f"{name}: no such anchor: {link}")
+    return found
+
+
+def leftovers(root: Path, *secrets: str) -> list[str]:
+    """Traces of the machinery in the text of the pages; ``secrets`` are further strings that must not occur."""
+    patterns = [re.compile(p, re.M) for p in (*LEFTOVERS, *map(re.escape, secrets))]
+    found = []
+    for name in pages(root):
+        text = "".join(read(root / name).texts)
+        places = [match.span() for pattern in patterns for match in pattern.finditer(text)]
+        found += [f"{name}: {text[max(0, start - 20) : end + 40]!r}" for start, end in places]
+    return found
+
+
+def weights(root: Path) -> list[str]:
+    """Pages of more than 5 MB (their HTML, explorers included, and their own images), and explorers over their budget."""
+    found = []
+    for name in pages(root):
+        file, text = root / name, (root / name).read_text("utf8")
+        own = {root / unquote(urljoin(name, s)) for s in read(file).sources if "_static" not in s and ":" not in s}
+        total = file.stat().st_size + sum(image.stat().st_size for image in own if image.is_file())
+        if total > PAGE_BYTES:
+            found.append(f"{name}: {total} bytes of content; at most {PAGE_BYTES} are allowed")
+        for part in re.findall(r'<div class="dd-explorer".*?</div>', text, flags=re.S):
+            if len(part) > EXPLORER_BYTES or part.count("<img ") > EXPLORER_FRAMES:
+                found.append(f"{name}: an explorer of {len(part)} bytes and {part.count('<img ')} frames")
+        for library in ("require.js", "html-manager", "widget-state"):
+            if library in text:
+                found.append(f"{name}: loads a widget library ({library})")
+    return found
+
+
+def launch_buttons(root: Path, project: Path, repository: str) -> list[str]:
+    """Pages made from notebooks whose Binder or Colab button is missing or leads elsewhere than to that notebook.
+
+    Binder opens the Markdown file of the repository; Colab, which cannot, the notebook of the same name that the
+    publishing workflow exports.
+    """
+    found = []
+    home = repository.removeprefix("https://github.com/").strip("/")
+    for name in pages(root):
+        source = (project / name).with_suffix(".md")
+        if not source.is_file() or "kernelspec:" not in source.read_text("utf8").split("\n---", 1)[0]:
+            continue
+        stem = name.removesuffix(".html")
+        shapes = {
+            "mybinder.org": rf"https://mybinder\.org/v2/gh/{home}/[\w.-]+\?urlpath=(lab/)?tree/{stem}\.md",
+            "colab.research.google.com": rf"https://[\w.]+/github/{home}/blob/[\w.-]+/{stem}\.ipynb",
+        }
+        for host, shape in shapes.items():
+            buttons = [link for link in read(root / name).links if urlsplit(link).netloc == host]
+            if not any(re.fullmatch(shape, unquote(link)) for link in buttons):
+                found.append(f"{name}: no button to this notebook on {host}: {buttons}")
+    return found
