@@ -198,7 +198,7 @@ def leftovers(root: Path, *secrets: str) -> list[str]:
 
 
 def weights(root: Path) -> list[str]:
-    """Pages of more than 5 MB (their HTML, explorers included, and their own images), and explorers over their budget."""
+    """Pages of more than 5 MB (HTML with its explorers, and images), and explorers over their budget."""
     found = []
     for name in pages(root):
         file, text = root / name, (root / name).read_text("utf8")
