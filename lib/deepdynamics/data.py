@@ -19,6 +19,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,7 +92,7 @@ class Dataset:
     labels: Tensor
     provenance: Provenance
 
-    def __iter__(self) -> Iterator[Tensor | Provenance]:
+    def __iter__(self) -> Iterator[Any]:
         return iter((self.images, self.labels, self.provenance))
 
 
@@ -121,7 +122,7 @@ class Pretrained:
     preprocessing: Normalise
     provenance: Provenance
 
-    def __iter__(self) -> Iterator[torch.nn.Module | Normalise]:
+    def __iter__(self) -> Iterator[Any]:
         return iter((self.model, self.preprocessing))
 
 

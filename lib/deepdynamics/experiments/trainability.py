@@ -1,0 +1,162 @@
+"""Which random networks can be trained: accuracy on MNIST over (σ_w², depth), at the best of several learning rates."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import xarray
+from numpy.typing import NDArray
+
+from deepdynamics import data, results
+from deepdynamics.ensembles import MLPEnsemble
+from deepdynamics.meanfield import MeanField
+from deepdynamics.sweeps import sweep
+
+__all__ = ["KEY", "TrainabilityMap", "best", "store", "stored", "trainability_map"]
+
+KEY = "order-chaos.trainability"
+ACTIVATION, BIAS_VAR, WIDTH, CLASSES = "tanh", 0.05, 128, 10
+BATCH, STEPS, IMAGES = 32, 1000, 32_000  # every image is seen once
+CHECKPOINTS = (250, 500, 750, 1000)
+WINDOW = 100  # steps before a checkpoint whose accuracies are averaged: 3,200 images
+WEIGHT_VARS = (1.0, 1.1, 1.2, 1.3, 1.5, 1.76, 2.2, 2.6, 3.0, 3.4, 4.0)
+DEPTHS = (8, 11, 16, 23, 32, 45, 64, 91)
+RATES = tuple(0.256 / 4**k for k in range(7))  # 0.256 down to 6.25e-5
+SEEDS = (0, 1, 2)
+LIVE = {"seed": (0,), "weight_var": (1.0,), "depth": (11, 16, 23, 32)}
+
+
+@dataclass(frozen=True)
+class TrainabilityMap:
+    """accuracy (seed, weight_var, depth, checkpoint, learning_rate), NaN where nothing was trained; provenance."""
+
+    accuracy: xarray.DataArray
+    provenance: data.Provenance
+
+
+def trainability_map(
+    scale: Literal["live", "paper"] = "live", *, resume: Path | None = None, workers: int = 1
+) -> TrainabilityMap:
+    """Train the cells of the map; "live" is one column at one seed up to the first checkpoint, "paper" is all of it."""
+    if scale not in ("live", "paper"):
+        raise ValueError(f"scale = {scale!r}: 'live' or 'paper' is needed")
+    provenance = _digits()[2]
+    checkpoints: tuple[int, ...]
+    if scale == "live":
+        accuracy, checkpoints = sweep(train_first, LIVE, workers=workers, resume=resume), CHECKPOINTS[:1]
+    else:
+        if not provenance.real:
+            raise data.DataMissing("the trainability map needs data: make data (a stand-in is not what it reports)")
+        grid = {"seed": SEEDS, "weight_var": WEIGHT_VARS, "depth": DEPTHS}
+        accuracy, checkpoints = sweep(train_all, grid, workers=workers, resume=resume), CHECKPOINTS
+    accuracy = accuracy.rename(axis_0="checkpoint", axis_1="learning_rate")
+    return TrainabilityMap(accuracy.assign_coords(checkpoint=list(checkpoints), learning_rate=list(RATES)), provenance)
+
+
+def train_all(weight_var: float, depth: int, seed: int) -> NDArray[np.float32]:
+    """A cell of the map, to the last checkpoint."""
+    return train(weight_var, depth, seed, CHECKPOINTS)
+
+
+def train_first(weight_var: float, depth: int, seed: int) -> NDArray[np.float32]:
+    """A cell of the map, to the first checkpoint."""
+    return train(weight_var, depth, seed, CHECKPOINTS[:1])
+
+
+def train(weight_var: float, depth: int, seed: int, checkpoints: tuple[int, ...]) -> NDArray[np.float32]:
+    """Accuracies (checkpoints, rates) of one random network of `depth` hidden layers, trained at each of its rates.
+
+    The accuracy at a checkpoint is the share of right answers on the 100 mini-batches before it, each answered before
+    the network learns from it. NaN for rates that are not tried in this phase, and where a cell is not in the map.
+    """
+    accuracy = np.full((len(checkpoints), len(RATES)), np.nan, dtype=np.float32)
+    if not in_map(weight_var, depth, seed):
+        return accuracy
+    images, labels, _ = _digits()
+    tried = rates_tried(weight_var)
+    draw = draw_of(weight_var, depth, seed)
+    ensemble = MLPEnsemble(
+        len(tried),
+        (images.shape[1], *(WIDTH,) * depth, CLASSES),
+        ACTIVATION,
+        weight_var=weight_var,
+        bias_var=BIAS_VAR,
+        seed=[draw] * len(tried),
+    )
+    rates = [RATES[k] for k in tried]
+    history = ensemble.fit(images, labels, learning_rate=rates, steps=checkpoints[-1], batch=BATCH, seed=draw)
+    for row, step in enumerate(checkpoints):
+        accuracy[row, tried] = history.accuracy[step - WINDOW : step].mean(0).numpy()
+    return accuracy
+
+
+def draw_of(weight_var: float, depth: int, seed: int) -> int:
+    """The integer that seeds a cell's network and order of images: different in every cell, equal at every rate."""
+    return round(1000 * weight_var) * 100_000 + depth * 100 + seed
+
+
+def rates_tried(weight_var: float) -> list[int]:
+    """Places in RATES: the five largest in the ordered phase, all but the largest from criticality on."""
+    return list(range(5)) if weight_var < 1.7 else list(range(1, 7))
+
+
+def in_map(weight_var: float, depth: int, seed: int) -> bool:
+    """Whether a cell is computed: up to the first depth beyond 10 ξ_c; repetitions only where the edge can be measured
+    (7 ξ_c within the depths) and from the last depth below 3 ξ_c on."""
+    xi = float(MeanField(ACTIVATION, weight_var, BIAS_VAR).xi_c)
+    deepest = next((d for d in DEPTHS if d >= 10 * xi), DEPTHS[-1])
+    if seed == 0:
+        return depth <= deepest
+    first = max((d for d in DEPTHS if d <= 3 * xi), default=DEPTHS[0])
+    return 7 * xi <= DEPTHS[-1] and first <= depth <= deepest
+
+
+@functools.lru_cache(maxsize=1)
+def _digits() -> tuple[torch.Tensor, torch.Tensor, data.Provenance]:
+    """The first 32,000 training images of MNIST (n, 784), labels, provenance; whatever there is of the stand-in."""
+    images, labels, provenance = data.load("mnist", "train", flatten=True)
+    used = labels[:IMAGES].clone()
+    return images[:IMAGES].clone(), used, dataclasses.replace(provenance, count=len(used))
+
+
+def best(accuracy: xarray.DataArray) -> xarray.DataArray:
+    """The accuracy at the best learning rate of each cell, NaN where nothing was trained."""
+    return accuracy.max("learning_rate", skipna=True)
+
+
+def store(resume: str | Path) -> Path:
+    """Compute the map at the scale of the paper and store it; finished cells are kept in a folder below `resume`."""
+    code = results.loaded_code()
+    version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
+    start = time.perf_counter()
+    found = trainability_map("paper", resume=Path(resume) / version)
+    parameters = {
+        "activation": ACTIVATION,
+        "bias_var": BIAS_VAR,
+        "width": WIDTH,
+        "batch": BATCH,
+        "steps": STEPS,
+        "images": IMAGES,
+        "window": WINDOW,
+        "optimiser": "sgd",
+    }
+    arrays = {
+        "accuracy": found.accuracy.values,
+        **{str(name): axis.values for name, axis in found.accuracy.coords.items()},
+    }
+    provenance = {"code": code, "data": found.provenance, "seconds_since_resumed": round(time.perf_counter() - start)}
+    return results.save(KEY, arrays, parameters=parameters, seeds=SEEDS, provenance=provenance)
+
+
+def stored() -> tuple[xarray.DataArray, dict[str, object]]:
+    """The stored map, with the dimensions of `TrainabilityMap.accuracy`, and its provenance."""
+    arrays, provenance = results.load(KEY)
+    names = ("seed", "weight_var", "depth", "checkpoint", "learning_rate")
+    return xarray.DataArray(arrays["accuracy"], dims=names, coords={name: arrays[name] for name in names}), provenance
