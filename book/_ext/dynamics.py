@@ -437,6 +437,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "build-report": BuildReport,
     }.items():
         app.add_directive(name, directive)
+    app.setup_extension("notebook_writer")
     app.connect("config-inited", set_repository, priority=900)
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", finish_claims)
