@@ -148,6 +148,7 @@ def phase_diagram(
     label, scale = _FIELDS[field]
     norm = mpl.colors.LogNorm(1, 100) if scale == "log" else None
     shown = np.abs(values) if scale == "log" else values
+    ax.set_facecolor("lightgrey")  # where the field does not exist
     mesh = ax.pcolormesh(x, y, shown, norm=norm, shading="nearest", rasterized=True)
     fig.colorbar(mesh, ax=ax, label=label, extend="both" if scale == "log" else "neither")
     if np.nanmin(chi) < 1 < np.nanmax(chi):
@@ -155,7 +156,7 @@ def phase_diagram(
         ax.contour(x, y, chi, levels=[1.0], colors=COLOURS["critical"], linewidths=2)
     for name, region in (("ordered", chi < 1), ("chaotic", chi > 1)):
         if region.any():
-            _halo_text(ax, _middle(x, y, region), name, COLOURS[name], 12)
+            _halo_text(ax, _middle(x, y, region), name, COLOURS[name], 11)
     for name, (weight_var, bias_var) in (mark or {}).items():
         ax.plot(weight_var, bias_var, "ko", markeredgecolor="white", markersize=8, clip_on=False, zorder=5)
         left = weight_var > (x[0] + x[-1]) / 2
@@ -354,7 +355,7 @@ def _colour(name: str) -> str:
 
 def _halo_text(ax: Axes, point: Any, text: str, colour: str, size: float) -> None:
     options: dict[str, Any] = {"ha": "center", "va": "center", "weight": "bold", "path_effects": _HALO}
-    ax.text(point[0], point[1], text, color=colour, size=size, zorder=6, clip_on=True, **options)
+    ax.text(point[0], point[1], text, color=colour, size=size, zorder=6, **options)
 
 
 def _note(ax: Axes, text: str, point: tuple[float, float], offset: tuple[float, float]) -> None:
@@ -364,7 +365,8 @@ def _note(ax: Axes, text: str, point: tuple[float, float], offset: tuple[float, 
 
 
 def _middle(x: np.ndarray, y: np.ndarray, region: np.ndarray) -> tuple[float, float]:
-    """The point of a region that is farthest from its boundary, on the unit square."""
-    depth = ndimage.distance_transform_edt(np.pad(region, 1), sampling=(1 / len(y), 1 / len(x)))[1:-1, 1:-1]
-    row, column = np.unravel_index(depth.argmax(), depth.shape)
+    """The point of a region where a word, wider than high with its margins, has most room."""
+    depth = ndimage.distance_transform_edt(np.pad(region, 1), sampling=(1.5 / len(y), 1 / len(x)))[1:-1, 1:-1]
+    ties = np.flatnonzero(depth > 0.999 * depth.max())
+    row, column = np.unravel_index(ties[len(ties) // 2], depth.shape)
     return float(x[column]), float(y[row])
