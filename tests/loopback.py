@@ -10,7 +10,7 @@ import pytest
 
 
 class Loopback:
-    """`files` maps a path to its bytes or to a function that answers the request; `requests` are the paths asked for."""
+    """`files` maps a path to its bytes or to a function that answers; `requests` are the paths asked for."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes | Callable[[http.server.BaseHTTPRequestHandler], None]] = {}

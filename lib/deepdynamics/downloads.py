@@ -1,17 +1,19 @@
 """Public files: where they are published, their checksums, and a download that can neither hang nor leave half a file.
 
-A file is written beside its place, verified, and moved into it. Each file may have mirrors, tried in order. The
+A file is verified before it gets a name, and appears in its place in one step. It may have mirrors, tried in order. The
 download as a whole is given up when a time-out passes in which (almost) nothing arrived: sockets and name servers have
 time-outs of their own that add up over hosts, so the clock that counts is kept outside the thread that downloads.
 """
 
-import contextlib
 import hashlib
 import os
+import shutil
+import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 import pooch
@@ -132,9 +134,8 @@ def cache_folder() -> Path:
 
 def checksum_matches(path: Path, checksum: str) -> bool:
     """Whether a file has the digest "algorithm:hexadecimal digits" (a prefix of the digits is enough)."""
-    algorithm, digits = checksum.split(":")
     with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest().startswith(digits)
+        return _matches(file, checksum)
 
 
 class _Abandoned(Exception):
@@ -151,6 +152,8 @@ class _Meter:
         self._shown = progress.bar(0, "", show=False)
 
     def start(self, label: str, show: bool) -> None:
+        if self.abandoned.is_set():
+            raise _Abandoned
         self._file, self._finished = 0, False
         self._shown = progress.bar(None, label, show=show, unit="B", unit_scale=True, leave=False)
 
@@ -233,17 +236,18 @@ def _fetch_one(
             reasons.append(f"{host} cannot be reached")
             continue
         try:
-            with _beside(folder / file.path) as part:
+            with (
+                tempfile.TemporaryFile() as arrived
+            ):  # it has no name: nothing is left, even where the process is killed
                 meter.start(f"{file.path} from {host}", show)
                 try:
-                    fetch = pooch.HTTPDownloader(meter, chunk_size=_CHUNK, timeout=(min(5.0, timeout), timeout))
-                    with part.open("wb") as stream:
-                        fetch(address, stream, None)
+                    timeouts = (min(5.0, timeout / 4), timeout / 2)
+                    pooch.HTTPDownloader(meter, chunk_size=_CHUNK, timeout=timeouts)(address, arrived, None)
                 finally:
                     meter.close()
-                if not checksum_matches(part, file.checksum):
-                    raise ValueError(f"sent {part.stat().st_size} bytes whose {file.checksum.split(':')[0]} is wrong")
-                os.replace(part, folder / file.path)
+                if not _matches(arrived, file.checksum):
+                    raise ValueError(f"sent {arrived.tell()} bytes whose {file.checksum.split(':')[0]} is wrong")
+                _place(arrived, folder / file.path)
             return None
         except requests.exceptions.ConnectionError:  # refused, unknown, or silent in the middle of a file
             reasons.append(f"{host} cannot be reached")
@@ -257,16 +261,21 @@ def _fetch_one(
     return "; ".join(reasons)
 
 
-def _part(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+def _matches(stream: IO[bytes], checksum: str) -> bool:
+    """Whether a stream, read from its beginning to its end, has the digest."""
+    algorithm, digits = checksum.split(":")
+    stream.seek(0)
+    return hashlib.file_digest(stream, algorithm).hexdigest().startswith(digits)
 
 
-@contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A place beside a file for what is not verified yet; nothing is left there afterwards."""
+def _place(content: IO[bytes], path: Path) -> None:
+    """Write a whole stream to a file that appears in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    content.seek(0)
     try:
-        yield part
+        with part.open("wb") as file:
+            shutil.copyfileobj(content, file)
+        os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
