@@ -364,7 +364,8 @@ def test_without_ipywidgets_a_kernel_shows_the_static_form(monkeypatch):
 
 
 def test_in_a_kernel_figures_show_once_and_the_explorer_obeys_the_build(monkeypatch):
-    monkeypatch.delenv("DEEPDYNAMICS_EXPLORER", raising=False)
+    for name in ("DEEPDYNAMICS_EXPLORER", "MPLBACKEND"):  # a kernel chooses its own backend
+        monkeypatch.delenv(name, raising=False)
     cells = [
         "import os; os.environ['DEEPDYNAMICS_EXPLORER'] = 'static'\n"
         "from deepdynamics import figures\nfigures.use_style()\n"
