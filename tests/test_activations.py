@@ -1,0 +1,223 @@
+"""Activations: values against torch's autograd, moments against quadrature written straight from their definition."""
+
+import doctest
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from deepdynamics import activations, gaussianintegrals
+from deepdynamics.activations import get
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.stats import multivariate_normal
+
+NAMES = ["linear", "relu", "tanh", "erf", "sigmoid", "hardtanh", "softplus", "step", "gaussian"]
+SMOOTH = ["linear", "tanh", "erf", "sigmoid", "softplus", "gaussian"]
+KINKS = {"relu": [0.0], "hardtanh": [-1.0, 1.0], "step": [0.0]}
+variances = st.floats(0.01, 9.0)
+correlations = st.floats(-1.0, 1.0)
+
+
+def gaussian_mean(f, q, kinks=()):
+    """E f(√q z), by adaptive quadrature between the kinks."""
+    points = [-12.0, *(np.array(kinks) / math.sqrt(q)), 12.0]
+    density = lambda z: f(math.sqrt(q) * z) * math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)  # noqa: E731
+    return sum(quad(density, a, b, epsabs=1e-13, epsrel=1e-13)[0] for a, b in itertools.pairwise(points))
+
+
+def two_point(f, qa, qb, qab, step):
+    """E f(u) f(v) by the trapezoid rule in the plane."""
+    z = np.arange(-9, 9 + step / 2, step)
+    weights = step * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    c = qab / math.sqrt(qa * qb)
+    u = np.broadcast_to(math.sqrt(qa) * z[:, None], (len(z), len(z)))
+    v = math.sqrt(qb) * (c * z[:, None] + math.sqrt(1 - c**2) * z)
+    return weights @ (f(u) * f(v)) @ weights
+
+
+def test_docstrings():
+    for module in (activations, gaussianintegrals):
+        assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_torch_and_numpy_agree_and_the_slope_is_the_derivative(name):
+    phi, x = get(name), torch.linspace(-3.1, 3.1, 41, dtype=torch.float64, requires_grad=True)
+    y = phi(x)
+    np.testing.assert_allclose(y.detach().numpy(), phi(x.detach().numpy()), rtol=1e-14)
+    np.testing.assert_allclose(phi.slope(x).detach().numpy(), phi.slope(x.detach().numpy()), rtol=1e-12, atol=1e-16)
+    if name != "step":
+        (derivative,) = torch.autograd.grad(y.sum(), x)
+        np.testing.assert_allclose(phi.slope(x).detach().numpy(), derivative.numpy(), rtol=1e-12, atol=1e-15)
+    assert phi(x.detach().float()).dtype == phi.slope(x.detach().float()).dtype == torch.float32
+    assert isinstance(phi(0.3), float) and isinstance(phi.slope(0.3), float)
+
+
+@pytest.mark.parametrize("name", ["relu", "hardtanh"])
+def test_the_slope_at_a_kink_is_autograds(name):
+    x = torch.tensor([-1.0, 0.0, 1.0], requires_grad=True)
+    get(name)(x).sum().backward()
+    assert torch.equal(get(name).slope(x.detach()), x.grad)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("q", [0.03, 0.7, 5.0])
+def test_one_point_moments_against_quadrature(name, q):
+    phi, kinks = get(name), KINKS.get(name, ())
+    # adaptive quadrature was asked for 1e-13 on each interval
+    assert phi.mean(q) == pytest.approx(gaussian_mean(phi, q, kinks), abs=1e-11)
+    assert phi.second_moment(q) == pytest.approx(gaussian_mean(lambda x: phi(x) ** 2, q, kinks), abs=1e-11)
+    if name == "step":
+        assert phi.slope_moment(q, 1) == pytest.approx(1 / math.sqrt(2 * math.pi * q), rel=1e-14)
+        assert phi.slope_moment(q, 2) == math.inf
+        return
+    for k in (1, 2, 3, 4):
+        expected = gaussian_mean(lambda x, k=k: phi.slope(x) ** k, q, kinks)
+        assert phi.slope_moment(q, k) == pytest.approx(expected, abs=1e-11)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("qa, qb, c", [(1.0, 1.0, 0.3), (2.0, 0.5, -0.7), (4.0, 4.0, 0.95), (0.3, 6.0, 0.5)])
+def test_two_point_functions_against_the_plane(name, qa, qb, c):
+    phi, qab = get(name), c * math.sqrt(qa * qb)
+    # step 0.04: the poles of tanh at π/2 leave exp(-2π · (π/2)/(√6 · 0.04)) = e^(-100); 450² terms leave 1e-13
+    assert phi.covariance(qa, qb, qab) == pytest.approx(two_point(phi, qa, qb, qab, 0.04), rel=1e-11, abs=1e-12)
+    assert phi.slope_covariance(qa, qb, qab) == pytest.approx(two_point(phi.slope, qa, qb, qab, 0.04), rel=1e-11)
+
+
+@pytest.mark.parametrize("name", KINKS)
+@pytest.mark.parametrize("qa, qb, c", [(1.0, 1.0, 0.3), (2.0, 0.5, -0.7), (4.0, 4.0, 0.95), (0.3, 6.0, 0.5)])
+def test_two_point_functions_with_kinks_against_the_conditional_mean(name, qa, qb, c):
+    """E φ(u)φ(v) = E[φ(u) E(φ(v) | u)], both by adaptive quadrature that knows the kinks."""
+    phi, qab = get(name), c * math.sqrt(qa * qb)
+
+    def conditional(u):
+        m, s = c * math.sqrt(qb / qa) * u, math.sqrt(qb * (1 - c**2))
+        points = np.clip([m - 10 * s, *KINKS[name], m + 10 * s], m - 10 * s, m + 10 * s)
+        density = lambda v: phi(v) * math.exp(-((v - m) ** 2) / (2 * s**2)) / (s * math.sqrt(2 * math.pi))  # noqa: E731
+        return sum(quad(density, a, b, epsabs=1e-12)[0] for a, b in itertools.pairwise(points) if b > a)
+
+    points = [-9 * math.sqrt(qa), *KINKS[name], 9 * math.sqrt(qa)]
+    density = lambda u: phi(u) * conditional(u) * math.exp(-(u**2) / (2 * qa)) / math.sqrt(2 * math.pi * qa)  # noqa: E731
+    expected = sum(quad(density, a, b, epsabs=1e-10)[0] for a, b in itertools.pairwise(points))
+    assert phi.covariance(qa, qb, qab) == pytest.approx(expected, abs=1e-9)
+
+
+def test_hardtanh_slope_covariance_is_a_rectangle_probability():
+    phi = get("hardtanh")
+    for qa, qb, c in [(1.0, 1.0, 0.3), (2.0, 0.5, -0.7), (4.0, 4.0, 0.95)]:
+        law = multivariate_normal(cov=[[qa, c * math.sqrt(qa * qb)], [c * math.sqrt(qa * qb), qb]])
+        expected = law.cdf([1, 1], lower_limit=[-1, -1])
+        # scipy's bivariate normal integrates to about 1e-8
+        assert phi.slope_covariance(qa, qb, c * math.sqrt(qa * qb)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=25, deadline=None)
+@given(qa=variances, qb=variances, c=st.floats(-0.99, 0.99))
+def test_prices_theorem(name, qa, qb, c):
+    """d/dqab E φ(u)φ(v) = E φ'(u)φ'(v)."""
+    phi, scale = get(name), math.sqrt(qa * qb)
+    step = 1e-4 * scale * (1 - abs(c))
+    difference = phi.covariance(qa, qb, c * scale + step) - phi.covariance(qa, qb, c * scale - step)
+    # central differences: third derivatives times step² (1e-8 relative) and rounding, 1e-15/step
+    expected = phi.slope_covariance(qa, qb, c * scale)
+    assert difference / (2 * step) == pytest.approx(expected, rel=1e-5, abs=1e-14 / step)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=25, deadline=None)
+@given(q=variances, qb=variances, c=correlations)
+def test_limits_and_symmetries(name, q, qb, c):
+    phi, covariance = get(name), c * math.sqrt(q * qb)
+    # the series of tanh stops where 1e-10 of the square sum of a slope is left (q = 9, c = 1)
+    assert phi.covariance(q, q, q) == pytest.approx(phi.second_moment(q), rel=1e-10)
+    assert phi.slope_covariance(q, q, q) == pytest.approx(phi.slope_moment(q, 2), rel=1e-9)
+    assert phi.covariance(q, qb, 0.0) == pytest.approx(phi.mean(q) * phi.mean(qb), rel=1e-12, abs=1e-15)
+    assert phi.covariance(q, qb, covariance) == pytest.approx(phi.covariance(qb, q, covariance), rel=1e-10, abs=1e-14)
+    bound = math.sqrt(phi.second_moment(q) * phi.second_moment(qb))
+    assert abs(phi.covariance(q, qb, covariance)) <= bound * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_variance_of_zero_is_the_value_at_zero(name):
+    phi = get(name)
+    if name == "step":  # discontinuous there: its moments are the limits
+        assert phi.mean(0.0) == phi.second_moment(0.0) == 0.5
+        return
+    assert phi.mean(0.0) == pytest.approx(phi(0.0), abs=1e-15)
+    assert phi.second_moment(0.0) == pytest.approx(phi(0.0) ** 2, abs=1e-15)
+    assert phi.covariance(0.0, 2.0, 0.0) == pytest.approx(phi(0.0) * phi.mean(2.0), abs=1e-15)
+    if name != "relu":  # which has no derivative at 0
+        assert phi.slope_moment(0.0, 2) == pytest.approx(phi.slope(0.0) ** 2, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("q", [0.02, 1.0, 6.0])
+def test_the_slope_of_the_second_moment(name, q):
+    phi, step = get(name), 1e-5 * q
+    difference = (phi.second_moment(q + step) - phi.second_moment(q - step)) / (2 * step)
+    assert phi.second_moment_slope(q) == pytest.approx(difference, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=20, deadline=None)
+@given(q=variances, c=st.floats(0.0, 0.999))
+def test_the_mean_slope(name, q, c):
+    phi = get(name)
+    direct = (phi.second_moment(q) - phi.covariance(q, q, c * q)) / (q * (1 - c))
+    # the direct form cancels: 1e-15/(1 - c)
+    assert phi.mean_slope([q])([c])[0] == pytest.approx(direct, rel=1e-9, abs=1e-14 / (q * (1 - c)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(q=variances, k=st.floats(0.1, 3.0), c=correlations)
+def test_relu_is_homogeneous(q, k, c):
+    phi = get("relu")
+    assert phi.covariance(k * q, k * q, c * k * q) == pytest.approx(k * phi.covariance(q, q, c * q), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_batches_broadcast_and_equal_loops(name):
+    phi, q, c = get(name), np.array([[0.1], [1.0], [40.0]]), np.linspace(-1, 1, 5)
+    batch = phi.covariance(q, q, c * q)
+    loop = [[phi.covariance(a, a, b * a) for b in c] for a in q[:, 0]]
+    assert batch.shape == (3, 5)
+    # batches take the number of terms of their largest variance
+    np.testing.assert_allclose(batch, loop, rtol=1e-9, atol=1e-13)
+    np.testing.assert_allclose(phi.second_moment(q)[:, 0], [phi.second_moment(a) for a in q[:, 0]], rtol=1e-13)
+
+
+def test_hermite_coefficients_of_tanh_fall_as_the_sheet_says():
+    a = get("tanh").hermite_coefficients(4.0)
+    total = get("tanh").second_moment(4.0)
+    tails = [1 - (a[: n + 1] ** 2).sum() / total for n in (100, 200, 400)]
+    assert 1e-8 < tails[0] < 1e-6 and 1e-11 < tails[1] < 1e-9 and abs(tails[2]) < 1e-12
+    assert np.abs(a[::2]).max() == 0
+
+
+def test_large_variances_stay_accurate():
+    # E tanh² -> 1 - E (1 - tanh²) = 1 - 2/√(2πq) + O(q^(-3/2)): the slope integrates to 2
+    q = 1e4
+    assert get("tanh").second_moment(q) == pytest.approx(1 - 2 / math.sqrt(2 * math.pi * q), abs=2 / q**1.5)
+
+
+@pytest.mark.parametrize(
+    "call, names",
+    [
+        (lambda: get("selu"), "activation.*selu.*linear, relu"),
+        (lambda: get("tanh").mean(-0.1), "q = -0.1"),
+        (lambda: get("relu").second_moment(math.nan), "q = nan"),
+        (lambda: get("relu").slope_moment(1.0, 0), "k = 0"),
+        (lambda: get("relu").slope_moment(1.0, 1.5), "k = 1.5"),
+        (lambda: get("tanh").covariance(1.0, 1.0, 1.1), "qab = 1.1"),
+        (lambda: get("erf").slope_covariance(1.0, -1.0, 0.0), "qb = -1.0"),
+        (lambda: get("erf").covariance(1.0, 1.0, math.inf), "qab = inf"),
+    ],
+)
+def test_bad_input(call, names):
+    with pytest.raises(ValueError, match=names):
+        call()
