@@ -173,8 +173,7 @@ class NotebookWriter:
         """A node as Markdown; what has no form in a notebook is a warning, which fails the build."""
         match node:
             case nodes.paragraph() | nodes.rubric() | PassthroughTextElement():
-                text = self.inline(node)
-                text = re.sub(r"^(#{1,6}\s|[-+>]\s|\d+(?=[.)]\s))", lambda hit: _escape_start(hit[0]), text)
+                text = _escape_start(self.inline(node))
                 return f"**{text}**" if isinstance(node, nodes.rubric) else text
             case nodes.math_block():
                 return self.display(node)
@@ -385,12 +384,14 @@ def _indent(text: str, width: int) -> str:
 def _escape(text: str, in_table: bool) -> str:
     """Text whose signs Markdown would take for its own."""
     text = re.sub(r"([\\`*$~<])", r"\\\1", text)
-    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)", r"\\\g<0>", text)
     return text.replace("|", r"\|") if in_table else text
 
 
-def _escape_start(mark: str) -> str:
-    return mark + "\\" if mark.isdigit() else "\\" + mark
+def _escape_start(text: str) -> str:
+    """A paragraph that is no heading, list or rule, whatever it starts with."""
+    text = re.sub(r"^(#{1,6}(?=\s|$)|[-+](?=\s|$)|>|---)", r"\\\1", text)
+    return re.sub(r"^(\d+)(?=[.)](\s|$))", r"\1\\", text)
 
 
 def _quote(text: str) -> str:
