@@ -170,13 +170,16 @@ class Showcase(SphinxDirective):
         root = Path(self.env.srcdir)
         docname = next(row["docname"] for row in chapters(root) if row["slug"] == slug)
         source = records.read_notebook(str(root / f"{docname}.md"))
-        position = next(i for i, cell in enumerate(source.cells) if _figure(cell).get("name") == name)
-        executed_cell = records.find(root, docname).notebook.cells[position]
+        code = [cell for cell in source.cells if cell.cell_type == "code"]
+        position = next((i for i, cell in enumerate(code) if _figure(cell).get("name") == name), None)
+        if position is None:
+            raise self.error(f"showcase: {docname} has no figure {name!r}")
+        executed_cell = records.find(root, docname).notebook.cells[position]  # the cache keeps the code cells
         picture = next(o.data["image/png"] for o in executed_cell.outputs if "image/png" in o.get("data", {}))
         file = root / "_build" / "showcase" / f"{name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(base64.b64decode(picture))
-        cell = source.cells[position].metadata["mystnb"]
+        cell = code[position].metadata["mystnb"]
         text = f"```{{image}} /_build/showcase/{name}.png\n:alt: {cell['image']['alt']}\n```\n\n"
         return self.parse_text_to_nodes(text + f"{{numref}}`{name}`: {cell['figure']['caption']}")
 
