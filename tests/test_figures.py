@@ -165,6 +165,21 @@ def test_particles_name_each_class_at_its_middle():
     assert ax.axis() == (-4, 4, -3, 3)
 
 
+def test_particle_grid_shows_every_cloud_in_one_frame():
+    planes, labels = RNG.normal(size=(2, 3, 60, 2)), np.arange(60) % 3
+    axes = figures.particle_grid(planes, labels, rows=["a", "b"], columns=["x", "y", "z"], mark=5).axes
+    assert len(axes) == 6 and len({ax.axis() for ax in axes}) == 1
+    for k, ax in enumerate(axes):
+        cloud = planes[k // 3, k % 3]
+        for c, drawn in enumerate(ax.collections):
+            assert np.allclose(drawn.get_offsets(), cloud[labels == c])
+        assert np.allclose(ax.lines[0].get_xydata(), cloud[5])
+    assert [ax.get_xlabel() for ax in axes] == ["", "", "", "x", "y", "z"]
+    assert [ax.get_ylabel() for ax in axes] == ["a", "", "", "b", "", ""]
+    with pytest.raises(ValueError, match=r"planes has shape \(2, 3, 60, 2\)"):
+        figures.particle_grid(planes, labels, rows=["a"], columns=["x", "y", "z"])
+
+
 def test_theory_and_experiment_shows_mean_and_standard_error():
     _, ax = figures.figure()
     x, samples = np.arange(5.0), RNG.normal(size=(9, 5))

@@ -10,10 +10,12 @@ import scipy.linalg
 import sympy
 import torch
 from deepdynamics.jacobian import (
+    difference_gains,
     jacobian,
     layer_jacobians,
     lyapunov_exponents,
     product_singular_values,
+    pushforward,
     singular_values,
 )
 from deepdynamics.networks import CNN, MLP, generator, haar
@@ -87,6 +89,47 @@ def test_singular_values_are_descending_and_dense():
     s = singular_values(SMOOTH, x)
     assert s.shape == (4,) and (s.diff() <= 0).all()
     torch.testing.assert_close(s, torch.linalg.svdvals(jacobian(SMOOTH, x)))
+
+
+@pytest.mark.parametrize(("net", "shape"), NETWORKS)
+def test_pushforward_is_the_jacobian_of_every_prefix_times_the_vector(net, shape):
+    x, v = point((2, *shape)), point((2, *shape), 7)
+    carried = pushforward(net.layers, x, v)
+    single = pushforward(net.layers, x[0], v[0])
+    for depth in range(1, len(net.layers) + 1):
+        for row in range(2):
+            J = multiply(layer_jacobians(net.layers[:depth], x[row]))
+            torch.testing.assert_close(carried[depth - 1][row].flatten(), J @ v[row].flatten(), rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(single[depth - 1], carried[depth - 1][0], rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize(("net", "shape"), NETWORKS)
+def test_gains_of_small_differences_are_those_of_the_jacobian(net, shape):
+    x, v = point((5, *shape)), point((5, *shape), 7)
+    gains = difference_gains(net.layers, x, x + 1e-6 * v)
+    assert gains.shape == (len(net.layers), 5)
+    size = v.flatten(1).norm(dim=1)
+    linear = torch.stack([j.flatten(1).norm(dim=1) / size for j in pushforward(net.layers, x, v)])
+    # The relative error of linearisation is of the order of the step, 1e-6, times the curvature.
+    torch.testing.assert_close(gains, linear, rtol=2e-5, atol=0)
+
+
+def test_gains_of_a_linear_network_do_not_depend_on_the_step():
+    net = MLP((6, 9, 4), "linear", weight_var=2.0, bias_var=0.1, seed=0, dtype=F64)
+    a, d = point((3, 6)), point((3, 6), 7)
+    expected = torch.stack([j.norm(dim=1) / d.norm(dim=1) for j in pushforward(net.layers, a, d)])
+    for step in (1e-3, 1.0, 1e3):
+        torch.testing.assert_close(difference_gains(net.layers, a, a + step * d), expected, rtol=1e-11, atol=0)
+
+
+def test_gains_reject():
+    x = torch.ones(2, 6, dtype=F64)
+    with pytest.raises(ValueError, match="2 pairs are equal"):
+        difference_gains(SMOOTH.layers, x, x)
+    with pytest.raises(ValueError, match="two batches of one shape"):
+        difference_gains(SMOOTH.layers, x[0], x[0] + 1)
+    with pytest.raises(ValueError, match="v of shape"):
+        pushforward(SMOOTH.layers, x, x[0])
 
 
 @pytest.mark.parametrize("x", [torch.arange(6), torch.tensor([1.0, math.nan, 0, 0, 0, 0])])

@@ -113,6 +113,15 @@ def test_mlp_is_the_recursion_written_out(widths, activation, readout, gain):
     torch.testing.assert_close(compose(net.layers, x[0]), net(x)[0], rtol=1e-12, atol=1e-13)
 
 
+def test_states_are_the_partial_compositions():
+    net = MLP((4, 6, 5, 3), "tanh", bias_var=0.1, seed=7)
+    x = torch.randn(2, 4, generator=generator(0))
+    states = net.states(x)
+    assert len(states) == 4 and not any(s.requires_grad for s in states)
+    for depth, state in enumerate(states):
+        assert torch.equal(state, compose(net.layers[:depth], x))
+
+
 def test_seeds_repeat_and_leave_the_global_state_alone():
     before = torch.random.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
     nets = [MLP((4, 6, 3), "tanh", bias_var=0.1, seed=s) for s in (7, 7, 8)]

@@ -273,6 +273,38 @@ def particles(
     return fig
 
 
+def particle_grid(
+    planes: Any, labels: Any, *, rows: Sequence[str], columns: Sequence[str], mark: int | None = None
+) -> Figure:
+    """Small pictures of the same particles at two times: ``planes`` (rows, columns, n, 2), all in one frame.
+
+    ``labels``: n classes, integers from 0 to 9, whose numbers stand at the middle of their points in the last picture.
+    Particle number ``mark`` is a black star with a white rim. The names of ``rows`` and ``columns`` stand outside.
+
+    >>> planes = np.random.default_rng(0).normal(size=(2, 3, 20, 2))
+    >>> fig = particle_grid(planes, [0, 1] * 10, rows=["start", "end"], columns=["1", "2", "3"], mark=0)
+    """
+    points, classes = np.asarray(planes, dtype=float), np.asarray(labels)
+    wanted = (len(rows), len(columns), len(classes), 2)
+    if points.shape != wanted:
+        raise ValueError(f"planes has shape {points.shape}; (rows, columns, n, 2) = {wanted} is needed")
+    width = 7 / (len(columns) + 0.6)
+    fig, axes = figure(len(columns), len(rows), height=round(width * len(rows) + 0.35, 2), squeeze=False)
+    reach = 1.05 * np.quantile(np.abs(points), 0.998)
+    for (i, j), ax in np.ndenumerate(axes):
+        for c in np.unique(classes):
+            mine = points[i, j, classes == c]
+            ax.scatter(mine[:, 0], mine[:, 1], s=4, marker=_MARKERS[c], color=_CLASSES[c], alpha=0.6, linewidths=0)
+        if mark is not None:
+            ax.plot(*points[i, j, mark], "k*", markersize=9, markeredgecolor="white", markeredgewidth=0.7, zorder=5)
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect="equal")
+        ax.set_xlabel(columns[j] if i == len(rows) - 1 else "")
+        ax.set_ylabel(rows[i] if j == 0 else "")
+    for c in np.unique(classes):
+        _halo_text(axes[-1, -1], np.median(points[-1, -1, classes == c], axis=0), str(c), _CLASSES[c], 13)
+    return fig
+
+
 def theory_and_experiment(
     ax: Axes,
     x: Any,

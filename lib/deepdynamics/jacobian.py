@@ -76,6 +76,51 @@ def singular_values(f: Map, x: Tensor) -> Tensor:
     return torch.linalg.svdvals(jacobian(f, x))
 
 
+def pushforward(layers: Sequence[Map], x: Tensor, v: Tensor) -> list[Tensor]:
+    """J_{0→l}(x) v for every l, first layer first: where the layers carry a small displacement ``v`` of the input.
+
+    One forward sweep, no Jacobian is formed; ``x`` and ``v`` have one shape, with or without a batch axis, and each
+    result has the shape of x^l. Raises ``ValueError`` where the shapes differ.
+
+    >>> pushforward([torch.square, torch.sum], torch.tensor([1.0, 2.0]), torch.tensor([0.5, 1.0]))
+    [tensor([1., 4.]), tensor(5.)]
+    """
+    if x.shape != v.shape:
+        raise ValueError(f"v of shape {tuple(v.shape)}: the shape of x, {tuple(x.shape)}, is allowed")
+    carried = []
+    with torch.no_grad():
+        for layer in layers:
+            x, v = torch.func.jvp(layer, (x,), (v,))  # type: ignore[misc]
+            carried.append(v)
+    return carried
+
+
+def difference_gains(layers: Sequence[Map], a: Tensor, b: Tensor) -> Tensor:
+    """‖x^l(a) - x^l(b)‖ / ‖a - b‖ for every l, (depth, n): how much of the difference of two inputs each layer leaves.
+
+    ``a`` and ``b`` are batches (n, ...) of equal shape, compared pair by pair; norms run over everything but the batch
+    axis. For b → a it becomes the gain of :func:`pushforward`. Raises ``ValueError`` where a pair has no difference.
+
+    >>> a, b = torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]])
+    >>> difference_gains([lambda x: 2 * x, lambda x: x[:, :1]], a, b)
+    tensor([[2.0000],
+            [1.2000]])
+    """
+    if a.shape != b.shape or a.ndim < 2:
+        raise ValueError(
+            f"a and b of shapes {tuple(a.shape)} and {tuple(b.shape)}: two batches of one shape are allowed"
+        )
+    initial = (a - b).flatten(1).norm(dim=1)
+    if not (initial > 0).all():
+        raise ValueError(f"a and b: {int((initial == 0).sum())} pairs are equal; a gain needs a difference")
+    rows = []
+    with torch.no_grad():
+        for layer in layers:
+            a, b = layer(a), layer(b)
+            rows.append((a - b).flatten(1).norm(dim=1) / initial)
+    return torch.stack(rows)
+
+
 def product_singular_values(factors: Sequence[Tensor], *, sweeps: int = 25) -> Tensor:
     """Natural logarithms, descending, of the singular values of the product of ``factors``, given in order of
     application (first layer first).

@@ -125,6 +125,18 @@ class Composition(nn.Module):
         """x^L of x^0 = x."""
         return self.stack(x)
 
+    @torch.no_grad()
+    def states(self, x: Tensor) -> list[Tensor]:
+        """x^0, x^1, ..., x^L: the input and what each layer makes of it, without an autograd graph.
+
+        >>> [tuple(state.shape) for state in MLP((3, 5, 2), "tanh", seed=0).states(torch.zeros(7, 3))]
+        [(7, 3), (7, 5), (7, 2)]
+        """
+        found = [x]
+        for layer in self.stack:
+            found.append(layer(found[-1]))
+        return found
+
 
 class MLP(Composition):
     """Multilayer perceptron with ``widths`` = (input, hidden, ..., output): L = len(widths) - 1 layers h = W x + b, x'
