@@ -6,10 +6,12 @@ import gzip
 import hashlib
 import io
 import os
+import socket
 import struct
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -572,11 +574,26 @@ def test_a_host_that_refuses_is_asked_once(loopback, tmp_path):
     assert time.monotonic() - start < 2
 
 
+def test_a_host_that_swallows_connections_cannot_hold_the_download(tmp_path):
+    """A listener whose queue is full drops further connections silently, as a black-holed address does."""
+    with contextlib.ExitStack() as open_sockets:
+        listener = open_sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = open_sockets.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        files = [RemoteFile(f"set/{k}", "md5:00", (f"{address}/{k}",)) for k in range(5)]
+        start = time.monotonic()
+        failed = download(files, tmp_path, timeout=2.0)
+        assert time.monotonic() - start < 3
+    assert len(failed) == 5 and set(failed.values()) == {f"{address.removeprefix('http://')} cannot be reached"}
+
+
 def test_name_servers_that_never_answer_cannot_hold_the_download(tmp_path, monkeypatch):
     """What no socket time-out covers: the look-up of a name, here for ever."""
-    import socket
-    import threading
-
     released = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(30) and [])
     start = time.monotonic()

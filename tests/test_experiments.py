@@ -1,0 +1,239 @@
+"""The experiments: the edge of a known profile, cells independent of what is computed beside them, the registry."""
+
+import doctest
+import importlib
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from deepdynamics import data, results
+from deepdynamics.experiments import __main__ as command
+from deepdynamics.experiments import edges, trainability
+from deepdynamics.experiments.edges import edge, edge_multiples, measured
+from deepdynamics.meanfield import MeanField
+from hypothesis import given
+from hypothesis import strategies as st
+
+DEPTHS = np.array(trainability.DEPTHS, dtype=float)
+
+
+# The edge
+
+
+def test_docstring_examples():
+    assert doctest.testmod(edges).failed == 0
+
+
+@given(st.floats(9.0, 90.0), st.floats(0.3, 3.0), st.floats(1.5, 10.0))
+def test_the_edge_of_a_profile_linear_in_log_depth_is_exact(true_edge, slope, scale):
+    accuracy = 0.5 - slope * np.log(DEPTHS / true_edge)
+    assert edge(accuracy, DEPTHS) == pytest.approx(true_edge, rel=1e-12)
+    assert edge(accuracy, scale * DEPTHS) == pytest.approx(scale * true_edge, rel=1e-12)
+
+
+@given(st.floats(10.0, 80.0), st.floats(4.0, 12.0))
+def test_the_edge_of_a_logistic_profile_is_found_within_the_grid(true_edge, steepness):
+    """Depths are a factor √2 apart and the profile is odd about its edge: off by 5 % at most, seen by scanning."""
+    accuracy = 0.1 + 0.8 / (1 + (DEPTHS / true_edge) ** steepness)
+    assert edge(accuracy, DEPTHS) == pytest.approx(true_edge, rel=0.05)
+
+
+@given(st.lists(st.floats(0, 1), min_size=8, max_size=8), st.lists(st.booleans(), min_size=8, max_size=8))
+def test_an_edge_lies_where_the_profile_crosses_for_the_last_time(values, trained):
+    accuracy = np.where(trained, values, np.nan)
+    found = float(edge(accuracy, DEPTHS))
+    kept = [(d, a) for d, a in zip(DEPTHS, accuracy, strict=True) if not np.isnan(a)]
+    above = [d for d, a in kept if a >= 0.5]
+    if not above:
+        assert np.isnan(found)
+    elif above[-1] == kept[-1][0]:
+        assert found == np.inf
+    else:
+        assert above[-1] <= found * (1 + 1e-12) and found <= min(d for d, _ in kept if d > above[-1]) * (1 + 1e-12)
+    lower = float(edge(accuracy, DEPTHS, threshold=0.25))
+    assert np.isnan(found) or lower >= found * (1 - 1e-12)  # a lower threshold never brings the edge closer
+
+
+def test_edges_of_many_profiles_are_those_of_each():
+    accuracy = np.random.default_rng(1).uniform(size=(3, 4, 8))
+    together = edge(accuracy, DEPTHS)
+    assert together.shape == (3, 4)
+    assert np.array_equal(together[2, 1], edge(accuracy[2, 1], DEPTHS), equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (([0.9, 0.1], [2, 1]), r"depths = \[2, 1\]: positive numbers in ascending order"),
+        (([0.9, 0.1], [0, 1]), r"depths = \[0, 1\]: positive"),
+        (([0.9, 0.1, 0.1], [1, 2]), r"accuracy of shape \(3,\): \(…, 2\) is needed"),
+        (([0.9, 0.1], [1, 2], float("nan")), "threshold = nan: a finite number"),
+    ],
+)
+def test_bad_arguments_of_the_edge(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        edge(*arguments)
+
+
+def test_multiples_are_edges_over_the_mean_field_depth_scale():
+    columns = [1.0, 1.76, 4.0]
+    profile = np.stack([0.5 - np.log(DEPTHS / true) for true in (20.0, 1e6, 42.0)])
+    table = xarray.DataArray(profile[None], dims=("seed", "weight_var", "depth"))
+    table = table.assign_coords(weight_var=columns, depth=list(trainability.DEPTHS), seed=[0])
+    multiples = edge_multiples(table)
+    xi = [MeanField("tanh", value, 0.05).xi_c for value in columns]
+    assert multiples.xi_c.values == pytest.approx(xi, rel=1e-12)
+    assert multiples.sel(seed=0).values == pytest.approx([20 / xi[0], np.inf, 42 / xi[2]], rel=1e-9)
+
+
+def test_a_column_with_an_edge_beyond_the_depths_is_left_out_as_a_whole():
+    values = [[5.0, np.inf, 6.0, 7.0], [5.5, 8.0, np.nan, 7.5]]
+    table = xarray.DataArray(values, dims=("seed", "weight_var"), coords={"weight_var": [1.0, 2.0, 3.0, 4.0]})
+    kept = measured(table)
+    assert kept.weight_var.values.tolist() == [1.0, 4.0]
+    assert kept.transpose("seed", "weight_var").values.tolist() == [[5.0, 7.0], [5.5, 7.5]]
+
+
+# The map
+
+
+@pytest.fixture
+def digits(monkeypatch):
+    """The stand-in for MNIST, whatever data are there."""
+    monkeypatch.delenv("DEEPDYNAMICS_DATA", raising=False)
+    monkeypatch.setattr(data, "_find", lambda *_: None)
+    trainability._digits.cache_clear()
+    yield trainability._digits()
+    trainability._digits.cache_clear()
+
+
+def test_a_cell_is_the_same_whatever_else_is_trained_and_however_long(digits):
+    short = trainability.train(1.0, 8, 0, (100,))
+    long = trainability.train(1.0, 8, 0, (100, 130))
+    assert np.array_equal(short[0], long[0], equal_nan=True)
+    assert long.shape == (2, 7) and np.isnan(long[:, 5:]).all() and not np.isnan(long[:, :5]).any()
+    other = trainability.train(1.0, 8, 1, (100,))
+    assert not np.array_equal(short[0, :5], other[0, :5])
+
+
+def test_a_cell_agrees_with_automatic_differentiation(digits):
+    """One rate of one cell, trained by torch's own SGD on the same network and the same images."""
+    from deepdynamics.ensembles import _mini_batches
+    from deepdynamics.networks import MLP
+
+    images, labels, _ = digits
+    weight_var, depth, seed, steps, place = 1.0, 8, 0, 100, 2
+    draw = trainability.draw_of(weight_var, depth, seed)
+    widths = (784, *(trainability.WIDTH,) * depth, 10)
+    network = MLP(widths, "tanh", weight_var=weight_var, bias_var=trainability.BIAS_VAR, seed=draw)
+    descent = torch.optim.SGD(network.parameters(), lr=trainability.RATES[place])
+    right = []
+    for batch in _mini_batches(len(images), trainability.BATCH, steps, draw):
+        logits = network(images[batch])
+        right.append((logits.argmax(1) == labels[batch]).float().mean().item())
+        descent.zero_grad()
+        torch.nn.functional.cross_entropy(logits, labels[batch]).backward()
+        descent.step()
+    # rounding differs; of 3,200 answers some ten may
+    found = trainability.train(weight_var, depth, seed, (steps,))[0, place]
+    assert found == pytest.approx(np.mean(right), abs=0.003)
+    assert found > 0.3  # it learns
+
+
+def test_every_cell_has_its_own_draws():
+    cells = [(w, d, s) for w in trainability.WEIGHT_VARS for d in trainability.DEPTHS for s in trainability.SEEDS]
+    assert len({trainability.draw_of(*cell) for cell in cells}) == len(cells)
+
+
+def test_the_cells_of_the_map_bracket_what_is_measured():
+    """At least eight repetitions on each side of criticality, trained from 3 ξ_c or below to 7 ξ_c or beyond."""
+    sides = []
+    for weight_var in trainability.WEIGHT_VARS:
+        field = MeanField("tanh", weight_var, trainability.BIAS_VAR)
+        first = [d for d in trainability.DEPTHS if trainability.in_map(weight_var, d, 0)]
+        assert first == list(trainability.DEPTHS[: len(first)])  # complete below
+        for seed in trainability.SEEDS[1:]:
+            if depths := [d for d in trainability.DEPTHS if trainability.in_map(weight_var, d, seed)]:
+                assert depths[0] <= 3 * field.xi_c and depths[-1] >= 7 * field.xi_c and set(depths) <= set(first)
+                sides.append(field.phase)
+    assert len(sides) >= 16 and sides.count("ordered") >= 8 and sides.count("chaotic") >= 8
+
+
+def test_the_live_map_is_a_part_of_the_stored_one():
+    assert trainability.LIVE["seed"][0] in trainability.SEEDS
+    assert set(trainability.LIVE["weight_var"]) <= set(trainability.WEIGHT_VARS)
+    assert set(trainability.LIVE["depth"]) <= set(trainability.DEPTHS)
+
+
+def test_the_paper_scale_needs_the_real_data_and_the_scale_a_name(digits):
+    with pytest.raises(data.DataMissing, match="trainability map needs data: make data"):
+        trainability.trainability_map("paper")
+    with pytest.raises(ValueError, match="scale = 'huge': 'live' or 'paper'"):
+        trainability.trainability_map("huge")
+
+
+def stored() -> xarray.DataArray:
+    try:
+        return trainability.stored()[0]
+    except results.ResultMissing:
+        pytest.skip("the trainability map is not stored yet")
+
+
+def test_the_stored_map_is_whole():
+    accuracy = stored()
+    for weight_var in trainability.WEIGHT_VARS:
+        tried = trainability.rates_tried(weight_var)
+        for depth in trainability.DEPTHS:
+            for seed in trainability.SEEDS:
+                cell = accuracy.sel(seed=seed, weight_var=weight_var, depth=depth).values
+                assert (~np.isnan(cell)).sum() == trainability.in_map(weight_var, depth, seed) * len(tried) * 4
+    assert float(accuracy.min()) >= 0 and float(accuracy.max()) <= 1
+
+
+def test_the_best_rate_is_inside_the_grid_of_rates():
+    """Where something is learnt (half way or better), the largest and the smallest rate tried are rarely the best."""
+    final = stored().sel(checkpoint=1000)
+    learnt, outside = 0, 0
+    for weight_var in trainability.WEIGHT_VARS:
+        tried = trainability.rates_tried(weight_var)
+        cells = final.sel(weight_var=weight_var).values.reshape(-1, len(trainability.RATES))[:, tried]
+        cells = cells[~np.isnan(cells).any(axis=1)]
+        cells = cells[cells.max(axis=1) >= 0.5]
+        learnt += len(cells)
+        outside += int(np.isin(cells.argmax(axis=1), (0, len(tried) - 1)).sum())
+    assert learnt > 50 and outside <= 0.1 * learnt
+
+
+def test_one_live_cell_agrees_with_the_stored_one():
+    """The tolerance is that of the module's docstring: training amplifies rounding."""
+    if not data.available("mnist"):
+        pytest.skip("no MNIST")
+    cell = {"weight_var": 1.0, "depth": 11, "seed": 0}
+    live = np.nanmax(trainability.train_first(**cell))
+    kept = float(trainability.best(stored().sel(**cell, checkpoint=250)))
+    assert live == pytest.approx(kept, abs=0.05)
+
+
+# The command
+
+
+def test_every_registered_experiment_can_store():
+    for names in command.EXPERIMENTS.values():
+        for name in names:
+            module = importlib.import_module(f"deepdynamics.experiments.{name}")
+            assert callable(module.store) and module.KEY
+
+
+def test_the_command_runs_what_is_registered(tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(trainability, "store", lambda resume: asked.append(resume) or tmp_path / "a.npz")
+    assert command.main(["2", "--keep", str(tmp_path)]) == 0
+    assert asked == [str(tmp_path / "trainability")]
+    assert capsys.readouterr().out.startswith("chapter 2: trainability\na.npz: 0 s")
+
+
+def test_a_chapter_without_experiments(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["19"])
+    assert "chapter 19 has no stored results: 2 have" in capsys.readouterr().err
