@@ -198,8 +198,8 @@ class Ledger(Generated):
         lines = [*_missing_data(self.root), _summary(every), "", *_stored(self.root), ""]
         for record in found:
             row = next((c for c in chapters(self.root) if c["docname"] == record.docname), None)
-            title = f"{{ref}}`{row['slug']}`" if row else f"`{record.docname}`"
-            lines += [f"**Chapter {row['number'] if row else ''}: {title}.** {_summary(record.claims)}", ""]
+            title = f"Chapter {row['number']}: {row['title']}" if row else record.docname
+            lines += [f"### {title}", "", _summary(record.claims), ""]
             lines += ["| verdict | claim | expected | measured | would notice | source |", "|---|---|---|---|---|---|"]
             for claim in record.claims:
                 cells = (
@@ -228,15 +228,13 @@ class LedgerSources(Generated):
         table = yaml.safe_load((self.root / "book" / "sources.yml").read_text("utf8"))
         written = {row["slug"]: row for row in chapters(self.root)}
         claims = {claim["key"]: claim for record in executed(self.root) for claim in record.claims}
-        lines = []
+        entries = bibliography(self.root)
+        lines: list[str] = []
         for source in table["sources"]:
             rows = [row for row in table["rows"] if row["source"] == source]
             treated = sum(written[row["chapter"]]["docname"] is not None for row in rows)
-            lines += [
-                "",
-                f"**{{cite:t}}`{source}`.** {len(rows)} rows, {treated} of them in chapters that are written.",
-                "",
-            ]
+            lines += ["", f"### {short_citation(entries[source])}", ""]
+            lines += [f"{{cite:t}}`{source}`: {len(rows)} rows, {treated} of them in chapters that are written.", ""]
             lines += ["| where | what it has | chapter | what became of it |", "|---|---|---|---|"]
             for row in rows:
                 chapter = written[row["chapter"]]
