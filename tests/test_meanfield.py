@@ -341,13 +341,20 @@ def test_shared_weights_repeat_the_layer():
     np.testing.assert_allclose(grams[:, 5, 0, 0], expected.numpy(), rtol=1e-12)
 
 
+def test_discrete_time_is_a_network_of_one_layer_repeated():
+    h = randomnetworks._Draw(30, 1.2, 0.3, seed=0).start(range(2), np.eye(1))
+    path = randomnetworks.recurrent("tanh", 1.2, 0.3, h, times=4)
+    grams = randomnetworks.forward("tanh", 1.2, 0.3, np.eye(1), width=30, depth=4, networks=2, shared=True)
+    np.testing.assert_allclose(path.square().mean(dim=(2, 3)).numpy(), grams[..., 0, 0], rtol=1e-12)
+
+
 def test_recurrent_trajectories_converge_in_the_step():
     """Linear: h(t) = e^{(W - 1)t} h(0); Heun's method is of second order."""
     h = torch.ones(1, 10, 1, dtype=torch.float64)
     weights = randomnetworks._Draw(10, 0.5, 0.0, seed=0).weights(range(1), 0).clone()
     exact = torch.linalg.matrix_exp(weights[0] - torch.eye(10)) @ h[0]
     errors = [
-        float((randomnetworks.recurrent("linear", 0.5, h, times=n, step=1 / n)[0, -1] - exact).abs().max())
+        float((randomnetworks.recurrent("linear", 0.5, 0.0, h, times=n, step=1 / n)[0, -1] - exact).abs().max())
         for n in (20, 40)
     ]
     assert 3.5 < errors[0] / errors[1] < 4.5
@@ -382,8 +389,8 @@ def test_recurrent_trajectories_converge_in_the_step():
         (lambda: convolutional_map("tanh", 1.0, 0.0, [[1.0, 2.0], [2.0, 1.0]], 3), "negative eigenvalues"),
         (lambda: randomnetworks.gradients("tanh", 1, 0, 1, width=4, depth=1, networks=1, readout="x"), "readout = 'x'"),
         (lambda: randomnetworks.forward("tanh", -1, 0, np.eye(1), width=4, depth=1, networks=1), "weight_var = -1"),
-        (lambda: randomnetworks.recurrent("tanh", 1, torch.ones(2, 2), times=1, step=0.1), "shape"),
-        (lambda: randomnetworks.recurrent("tanh", 1, torch.ones(1, 2, 2), times=1, step=2.0), "step = 2"),
+        (lambda: randomnetworks.recurrent("tanh", 1, 0, torch.ones(2, 2), times=1, step=0.1), "shape"),
+        (lambda: randomnetworks.recurrent("tanh", 1, 0, torch.ones(1, 2, 2), times=1, step=2.0), "step = 2"),
     ],
 )
 def test_bad_input(call, names):

@@ -397,7 +397,7 @@ def _no_fixed_point(phi: Activation, weight_var: float, bias_var: float) -> str:
 
 def _fixed_lengths(phi: Activation, weight_var: Array, bias_var: Array) -> Array:
     """q*, the stable fixed point of the length map, nan where there is none."""
-    w, b = np.broadcast_arrays(weight_var, bias_var)
+    w, b = np.broadcast_arrays(weight_var, np.where(bias_var < 1e-290, 0.0, bias_var))  # below, floats lose digits
     if _scale_free(phi):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(w * phi.growth < 1, b / (1 - w * phi.growth), np.nan)

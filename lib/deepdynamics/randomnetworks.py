@@ -103,29 +103,37 @@ def gradients(
 def recurrent(
     activation: str | Activation,
     weight_var: float,
+    bias_var: float,
     h: torch.Tensor,
     *,
     times: int,
-    step: float,
+    step: float | None = None,
     seed: Seed = 0,
 ) -> torch.Tensor:
-    """Trajectories of dh/dt = -h + W phi(h), one W for all times, by Heun's method with the given step: (networks,
-    times + 1, width, n), from h (networks, width, n), n states in each network.
+    """Trajectories (networks, times + 1, width, n) of recurrent networks, one W and b for all times, from the states h
+    (networks, width, n), n in each network; dtype follows h.
 
-    >>> recurrent("tanh", 2.0, torch.ones(2, 5, 1), times=3, step=0.1).shape
+    Without ``step`` in discrete time, h(t + 1) = W phi(h(t)) + b; with it in continuous time, dh/dt = -h + W phi(h) + b
+    by Heun's method, the stored times ``step`` apart.
+
+    >>> recurrent("tanh", 2.0, 0.0, torch.ones(2, 5, 1), times=3).shape
     torch.Size([2, 4, 5, 1])
     """
     if h.ndim != 3:
         raise ValueError(f"h has shape {tuple(h.shape)}; (networks, width, n) is allowed")
-    if not 0 < step <= 1:
-        raise ValueError(f"step = {step}: a number in (0, 1] is allowed")
+    if step is not None and not 0 < step <= 1:
+        raise ValueError(f"step = {step}: None or a number in (0, 1] is allowed")
     phi, nets = activations.get(activation), range(len(h))
-    weights = _Draw(h.shape[1], weight_var, 0.0, seed).weights(nets, 0).to(h)
+    draw = _Draw(h.shape[1], weight_var, bias_var, seed)
+    weights, bias = draw.weights(nets, 0).to(h), draw.bias(nets, 0).to(h)
     path = [h]
     for _ in range(count("times", times)):
-        first = weights @ phi(h) - h
-        ahead = h + step * first
-        h = h + step / 2 * (first + weights @ phi(ahead) - ahead)
+        target = weights @ phi(h) + bias
+        if step is None:
+            h = target
+        else:
+            ahead = h + step * (target - h)
+            h = h + step / 2 * (target - h + weights @ phi(ahead) + bias - ahead)
         path.append(h)
     return torch.stack(path, dim=1)
 
