@@ -648,6 +648,11 @@ def test_fetch_of_everything_offline(nothing, capsys):
     assert code == 0 and out.count("absent (DEEPDYNAMICS_OFFLINE is set)") == 6
 
 
+def test_fetch_says_when_the_data_directory_is_not_there(nothing, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DEEPDYNAMICS_DATA", str(tmp_path / "nowhere"))
+    assert fetch(capsys, "mnist")[1].startswith("DEEPDYNAMICS_DATA names a folder that does not exist: ")
+
+
 def test_fetched_pictures_get_their_table(online, empty_cache, monkeypatch, capsys):
     picture = jpeg(halves(256, 256))
     names = [name for name, _, _ in data.SAMPLES]

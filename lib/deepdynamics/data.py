@@ -346,6 +346,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown name {unknown[0]!r}: one of {', '.join(PUBLISHED)} is needed")
     if not options.timeout > 0:
         parser.error("--timeout needs a positive number of seconds")
+    chosen = os.environ.get("DEEPDYNAMICS_DATA")
+    if chosen and not Path(chosen).is_dir():
+        print(f"DEEPDYNAMICS_DATA names a folder that does not exist: {chosen}")
     missing = [name for name in names if not available(name)]
     failed = {} if offline() or not missing else _fetch(missing, options.timeout)
     found = inventory()
@@ -357,4 +360,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
