@@ -530,11 +530,16 @@ def test_install_cell_installs_the_library_of_the_same_commit(book, variant, mon
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     notebook = read(book, variant)
     exec(code(notebook)[0], {})
-    source = f"deepdynamics @ git+{REPOSITORY}@{commit}"
+    source = f"git+{REPOSITORY}@{commit}"
     assert calls == [(([sys.executable, "-m", "pip", "install", "--quiet", source],), {"check": True})]
     assert not re.search("torch|numpy|matplotlib|ipywidgets|upgrade|--force", " ".join(calls[0][0][0]))
     assert "Installing deepdynamics" in capsys.readouterr().out
     assert [cell.cell_type for cell in notebook.cells[:2]] == ["markdown", "code"]
+
+
+def test_install_cell_outside_git_takes_the_default_branch(tmp_path):
+    (tmp_path / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{REPOSITORY}"\n')
+    assert f'source = "git+{REPOSITORY}"\n' in notebook_writer.install_cell(tmp_path)
 
 
 # Buttons -------------------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ import sys
 
 if importlib.util.find_spec("deepdynamics") is None:
     print("Installing deepdynamics")
-    source = "deepdynamics @ git+{repository}@{commit}"
+    source = "git+{repository}{commit}"
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)"""
 
 _FENCE = re.compile(r"^(\s*)(`{3,}|~{3,}).*?^\1\2\s*$", re.M | re.S)
@@ -69,10 +69,10 @@ def leftovers(notebook: Any) -> list[str]:
 
 
 def install_cell(root: Path) -> str:
-    """The first code cell: installs the library from the repository at the present commit, where it is missing."""
+    """The first code cell: installs the library from the repository, at the present commit if git knows it."""
     git = ["git", "-C", str(root), "rev-parse", "HEAD"]
     run = subprocess.run(git, capture_output=True, text=True)
-    commit = run.stdout.strip() if run.returncode == 0 else "HEAD"
+    commit = f"@{run.stdout.strip()}" if run.returncode == 0 else ""
     urls = tomllib.loads((root / "pyproject.toml").read_text("utf8"))["project"]["urls"]
     return INSTALL.format(repository=urls["Repository"], commit=commit)
 
