@@ -32,8 +32,9 @@ logger = logging.getLogger(__name__)
 FOLDER = "notebooks"
 VARIANTS = {"": True, "without-solutions": False}  # folder -> whether solutions are in
 INSTALL = """\
-# The book's library. Where it is already there, nothing happens. Elsewhere (on Colab, say) pip installs it as it was
-# when this notebook was made, and what it needs and does not find; the torch and numpy that are there stay as they are.
+# Installs the book's library where it is missing (on Colab, say), as it was when this
+# notebook was made. Where it is there, nothing happens. Other packages are added only
+# where they are missing: the torch, numpy and matplotlib that are there stay as they are.
 import importlib.util
 import subprocess
 import sys
