@@ -390,9 +390,11 @@ def set_repository(app: Sphinx, config: Any) -> None:
 
 
 def mend_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Keep one copy of Thebe's inline script (two are a script error), and let Colab open the notebook instead of the
-    Markdown.
+    """Keep one copy of Thebe's inline script (two are a script error), let Colab open the notebook instead of the
+    Markdown, and make the bibliography a list of list items (docutils gives them a role that no list may contain).
     """
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
     seen = False
     for script in list(context.get("script_files", [])):
         if "THEBE_JS_URL" in (getattr(script, "attributes", {}).get("body") or ""):
