@@ -56,7 +56,8 @@ def claims_in(text: str) -> set[str]:
 
 
 def labels_in(text: str) -> set[str]:
-    return set(re.findall(r"^\(([\w-]+)\)=$", text, flags=re.M))
+    """The labels of sections, exercises and theorems."""
+    return set(re.findall(r"^(?:\((?=.*\)=$)|:label: )([\w-]+)", text, flags=re.M))
 
 
 def of(source: str, kind: str) -> list[dict]:
