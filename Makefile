@@ -17,14 +17,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PIP) -e ".[book,test,lint]"
 	@touch $@
 
-$(VENV)/notebooks: $(VENV)/installed
-	@$(PIP) -e ".[notebooks]"
-	@touch $@
-
 book: $(VENV)/installed
 	@$(PY) tools/build.py
 
-test: book $(VENV)/notebooks
+test: book
 	@$(PY) -m pytest
 
 serve: book
@@ -36,7 +32,7 @@ data: $(VENV)/installed
 results: $(VENV)/installed
 	@OMP_NUM_THREADS=1 $(PY) -m deepdynamics.experiments $(CHAPTER)
 
-notebooks: book $(VENV)/notebooks
+notebooks: book
 	@$(PY) tools/notebooks.py
 
 bench: $(VENV)/installed
@@ -45,7 +41,7 @@ bench: $(VENV)/installed
 lint: $(VENV)/installed
 	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy lib
 
-check-all: lint book $(VENV)/notebooks
+check-all: lint book
 	@DEEPDYNAMICS_ALL_PAGES=1 $(PY) -m pytest -m "long or not long"
 
 clean:
