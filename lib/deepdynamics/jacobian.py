@@ -195,7 +195,7 @@ def _graded_products(factors: Sequence[Tensor]) -> Iterator[tuple[Array, Array, 
 
 
 def _pivoted_qr(M: Array, log_scale: Array) -> tuple[Array, Array, list[int]]:
-    """M = q r, by Gram-Schmidt with the pivots that QR of M diag(e^log_scale) would take, whose entries need not be
+    """M = q r, with pivots like those that QR of M diag(e^log_scale) would take, whose entries need not be
     representable.
 
     Columns that depend on earlier ones, to rounding relative to their own norm, are passed over: r has as many rows as
@@ -203,7 +203,16 @@ def _pivoted_qr(M: Array, log_scale: Array) -> tuple[Array, Array, list[int]]:
     direction before it takes a small one.)
     """
     rows, columns = M.shape
-    rest, norms = M.copy(), np.linalg.norm(M, axis=0)
+    norms = np.linalg.norm(M, axis=0)
+    if columns <= rows and (norms > 0).all():
+        # Nearly always the columns are far from dependent; then it is enough to sort them, and LAPACK is faster.
+        order = np.argsort(-(log_scale + np.log(norms)), kind="stable")
+        q, triangle = np.linalg.qr(M[:, order])
+        if (np.abs(triangle.diagonal()) > 1e-4 * norms[order]).all():
+            r = np.empty_like(triangle)
+            r[:, order] = triangle
+            return q, r, order.tolist()
+    rest = M.copy()
     negligible = 8 * max(rows, columns) * np.finfo(float).eps * norms
     alive = norms > 0
     q, r = np.empty((rows, min(rows, columns))), np.empty((min(rows, columns), columns))
