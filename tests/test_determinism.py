@@ -1,16 +1,13 @@
 """Two cold executions of a chapter give the same outputs, to the last digit and the last pixel."""
 
 import subprocess
-import sys
 from pathlib import Path
 
+import execute
 import pytest
+import records
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "book" / "_ext")]
-import execute  # noqa: E402
-import records  # noqa: E402
-
 CHAPTERS = records.notebooks(ROOT)
 COMMIT = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip() or "0"
 TODAYS = CHAPTERS[int(COMMIT[:8], 16) % len(CHAPTERS)]  # another chapter with another commit
