@@ -424,11 +424,14 @@ def test_in_a_kernel_figures_show_once_and_the_explorer_obeys_the_build(monkeypa
 
 @pytest.fixture(scope="module")
 def page():
-    """Three explorers under the site's style sheet; the second has two sliders."""
+    """Four explorers under the site's style sheet; the second has two sliders, the last a long label."""
     with mpl.rc_context():
         figures.use_style()
         one = figures.explorer(parabola, {"power": np.linspace(1, 3, 6)}, label="power p", start={"power": 1.4})
-        html = "".join(f'<div class="cell_output">{e.static()["text/html"]}</div>' for e in (one, two_sliders(), one))
+        wordy = "the variance of the weights of every layer but the last, relative to its critical value"
+        long = figures.explorer(parabola, {"power": [1.0, 2.0]}, label=wordy)
+        pages = [explorer.static()["text/html"] for explorer in (one, two_sliders(), one, long)]
+        html = "".join(f'<div class="cell_output">{page}</div>' for page in pages)
     with browser.chromium() as chromium:
         page = chromium.new_page(viewport=browser.SIZES["phone"])
         errors = []
@@ -442,16 +445,17 @@ def page():
 def groups(page):
     page.set_viewport_size(browser.SIZES["phone"])
     page.set_content(page.html)
-    return [page.locator(".dd-explorer").nth(k) for k in range(3)]
+    return [page.locator(".dd-explorer").nth(k) for k in range(4)]
 
 
 def seen(group):
-    (alt,) = [image.get_attribute("alt") for image in group.locator("img").all() if image.is_visible()]
-    return alt
+    (image,) = [image for image in group.locator("img").all() if image.is_visible()]
+    assert group.locator("img:not([hidden])").count() == 1 and image.get_attribute("hidden") is None
+    return image.get_attribute("alt")
 
 
 def test_slider_moves_by_keyboard_and_leaves_others_alone(groups):
-    first, second, third = groups
+    first, second, third, _ = groups
     others = seen(second), seen(third)
     slider = first.get_by_role("slider", name="power p")
     assert seen(first) == "power p = 1.4"
