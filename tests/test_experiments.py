@@ -227,9 +227,11 @@ def test_every_registered_experiment_can_store():
 
 def test_the_command_runs_what_is_registered(tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(trainability, "store", lambda resume: asked.append(resume) or tmp_path / "a.npz")
-    assert command.main(["2", "--keep", str(tmp_path)]) == 0
-    assert asked == [str(tmp_path / "trainability")]
+    monkeypatch.setattr(
+        trainability, "store", lambda resume, workers: asked.append((resume, workers)) or tmp_path / "a.npz"
+    )
+    assert command.main(["2", "--workers", "2", "--keep", str(tmp_path)]) == 0
+    assert asked == [(str(tmp_path / "trainability"), 2)]
     assert capsys.readouterr().out.startswith("chapter 2: trainability\na.npz: 0 s")
 
 

@@ -14,11 +14,12 @@ EXPERIMENTS: dict[int, tuple[str, ...]] = {2: ("trainability",)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run every experiment of the chapters named (all without one); each module's `store(resume)` writes its result."""
+    """Run every experiment of the chapters named (all without one); `store(resume, workers)` of each writes its result."""
     from deepdynamics.downloads import cache_folder
 
     parser = argparse.ArgumentParser(prog="python -m deepdynamics.experiments", description="Compute stored results.")
     parser.add_argument("chapters", nargs="*", type=int, help=f"any of {', '.join(map(str, EXPERIMENTS))}")
+    parser.add_argument("--workers", type=int, default=1, help="processes, each on one thread; 1 without it")
     parser.add_argument("--keep", default=str(cache_folder() / "experiments"), help="folder for finished parts")
     options = parser.parse_args(arguments)
     if unknown := [chapter for chapter in options.chapters if chapter not in EXPERIMENTS]:
@@ -27,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in EXPERIMENTS[chapter]:
             print(f"chapter {chapter}: {name}", flush=True)
             start = time.perf_counter()
-            path = importlib.import_module(f"deepdynamics.experiments.{name}").store(os.path.join(options.keep, name))
+            experiment = importlib.import_module(f"deepdynamics.experiments.{name}")
+            path = experiment.store(os.path.join(options.keep, name), workers=options.workers)
             print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
     return 0
 

@@ -168,12 +168,12 @@ def best(accuracy: xarray.DataArray) -> xarray.DataArray:
     return accuracy.max("learning_rate", skipna=True)
 
 
-def store(resume: str | Path) -> Path:
+def store(resume: str | Path, workers: int = 1) -> Path:
     """Compute the map at the scale of the paper and store it; finished cells are kept in a folder below `resume`."""
     code = results.loaded_code()
     version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
     start = time.perf_counter()
-    found = trainability_map("paper", resume=Path(resume) / version)
+    found = trainability_map("paper", resume=Path(resume) / version, workers=workers)
     parameters = {
         "activation": ACTIVATION,
         "bias_var": BIAS_VAR,
