@@ -24,6 +24,7 @@ from PIL import Image
 
 CSS = (Path(__file__).parents[1] / "book" / "_static" / "explorer.css").read_text("utf8")
 RNG = np.random.default_rng(0)
+PLANES = RNG.normal(size=(2, 3, 30, 2))
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +63,9 @@ PICTURES = {
     "cobweb": lambda: figures.cobweb(lambda c: 0.4 + 0.5 * c, 0.1, 20, fixed_point=0.8),
     "spectrum": lambda: figures.spectrum(np.linspace(0, 1, 500), lambda x: np.ones_like(x)),
     "particles": lambda: figures.particles(np.arange(60).reshape(30, 2) % 7, np.arange(30) % 10),
+    "particle_grid": lambda: figures.particle_grid(
+        PLANES, np.arange(30) % 3, rows=["start", "end"], columns=["1", "2", "3"], mark=0
+    ),
     "images": lambda: figures.images(np.arange(300).reshape(3, 10, 10), ["a", "b", "c"]),
     "panels": lambda: figures.figure(columns=2, rows=2)[0],
 }
@@ -180,6 +184,18 @@ def test_particle_grid_shows_every_cloud_in_one_frame():
         figures.particle_grid(planes, labels, rows=["a"], columns=["x", "y", "z"])
 
 
+def test_particle_grid_shows_every_plane_in_one_frame():
+    labels = np.arange(30) % 3
+    fig = figures.particle_grid(PLANES, labels, rows=["start", "end"], columns=["1", "2", "3"], mark=7)
+    assert len({ax.axis() for ax in fig.axes}) == 1
+    for plane, ax in zip(PLANES.reshape(6, 30, 2), fig.axes, strict=True):
+        shown = np.concatenate([np.asarray(c.get_offsets()) for c in ax.collections])
+        assert np.allclose(shown, np.concatenate([plane[labels == c] for c in range(3)]))
+        assert np.allclose(ax.lines[0].get_xydata(), plane[7])
+    assert [ax.get_ylabel() for ax in fig.axes[::3]] == ["start", "end"]
+    assert [ax.get_xlabel() for ax in fig.axes[3:]] == ["1", "2", "3"]
+
+
 def test_theory_and_experiment_shows_mean_and_standard_error():
     _, ax = figures.figure()
     x, samples = np.arange(5.0), RNG.normal(size=(9, 5))
@@ -212,6 +228,7 @@ def test_images_share_one_scale():
         (lambda: figures.particles(np.ones((1, 2)), np.array([0.5])), "labels"),
         (lambda: figures.theory_and_experiment(plt.Figure().subplots(), [1, 2], [1, 2], [[1, 2]]), "samples"),
         (lambda: figures.theory_and_experiment(plt.Figure().subplots(), [1], [1, 2], [[1], [2]]), "theory"),
+        (lambda: figures.particle_grid(PLANES, np.zeros(30, int), rows=["a"], columns=["b"]), "planes"),
         (lambda: figures.images(np.ones((3, 3))), "stack"),
         (lambda: figures.images(np.ones((2, 3, 3)), ["a"]), "labels"),
     ],

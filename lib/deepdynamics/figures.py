@@ -256,14 +256,9 @@ def particles(
     xy, classes = np.asarray(points, dtype=float), np.asarray(labels)
     if xy.ndim != 2 or xy.shape[1] != 2 or classes.shape != xy.shape[:1]:
         raise ValueError(f"points has shape {xy.shape} and labels {classes.shape}; (n, 2) and (n,) are needed")
-    found = np.unique(classes)
-    if not set(found.tolist()) <= set(range(len(_MARKERS))):
-        raise ValueError(f"labels = {found}: classes are integers from 0 to {len(_MARKERS) - 1}")
     fig, ax = _axes(ax, width=7, height=4.6)
-    for c in found:
-        mine = xy[classes == c]
-        ax.scatter(mine[:, 0], mine[:, 1], s=14, marker=_MARKERS[c], color=_CLASSES[c], alpha=0.6, linewidths=0)
-    for c in found:
+    _cloud(ax, xy, classes, size=14)
+    for c in np.unique(classes):
         name = str(c) if names is None else names[c]
         _halo_text(ax, np.median(xy[classes == c], axis=0), name, _CLASSES[c], 15)
     if limits is not None:
@@ -292,9 +287,7 @@ def particle_grid(
     fig, axes = figure(len(columns), len(rows), height=round(width * len(rows) + 0.35, 2), squeeze=False)
     reach = 1.05 * np.quantile(np.abs(points), 0.998)
     for (i, j), ax in np.ndenumerate(axes):
-        for c in np.unique(classes):
-            mine = points[i, j, classes == c]
-            ax.scatter(mine[:, 0], mine[:, 1], s=4, marker=_MARKERS[c], color=_CLASSES[c], alpha=0.6, linewidths=0)
+        _cloud(ax, points[i, j], classes, size=4)
         if mark is not None:
             ax.plot(*points[i, j, mark], "k*", markersize=9, markeredgecolor="white", markeredgewidth=0.7, zorder=5)
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect="equal")
@@ -383,6 +376,15 @@ def _figure_of(ax: Axes) -> Figure:
 
 def _colour(name: str) -> str:
     return COLOURS.get(name, name)
+
+
+def _cloud(ax: Axes, xy: np.ndarray, classes: np.ndarray, *, size: float) -> None:
+    found = np.unique(classes)
+    if not set(found.tolist()) <= set(range(len(_MARKERS))):
+        raise ValueError(f"labels = {found}: classes are integers from 0 to {len(_MARKERS) - 1}")
+    for c in found:
+        mine = xy[classes == c]
+        ax.scatter(mine[:, 0], mine[:, 1], s=size, marker=_MARKERS[c], color=_CLASSES[c], alpha=0.6, linewidths=0)
 
 
 def _halo_text(ax: Axes, point: Any, text: str, colour: str, size: float) -> None:
