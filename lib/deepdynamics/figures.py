@@ -328,15 +328,8 @@ def theory_and_experiment(
     ax.errorbar(x, values.mean(axis=0), error, fmt="o", color=line.get_color())
     if label is not None:
         last = np.flatnonzero(np.isfinite(theory))[-1]
-        ax.annotate(
-            label,
-            (line_x[last], theory[last]),
-            (7, 0),
-            textcoords="offset points",
-            va="center",
-            color=line.get_color(),
-            annotation_clip=False,
-        )
+        look: Any = {"va": "center", "color": line.get_color(), "annotation_clip": False}
+        ax.annotate(label, (line_x[last], theory[last]), (7, 0), textcoords="offset points", **look)
     return _figure_of(ax)
 
 
@@ -353,14 +346,10 @@ def images(stack: Any, labels: Sequence[str] | None = None) -> Figure:
     if labels is not None and len(labels) != len(pictures):
         raise ValueError(f"labels: {len(labels)} for {len(pictures)} images")
     fig, axes = figure(columns=len(pictures), height=7 / len(pictures) + 0.3, squeeze=False)
-    signed, largest = pictures.min() < 0, np.abs(pictures).max() or 1.0
-    look = (
-        {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
-        if signed
-        else {"cmap": "gray", "vmin": 0, "vmax": largest}
-    )
+    largest = np.abs(pictures).max() or 1.0
+    colours, smallest = ("RdBu_r", -largest) if pictures.min() < 0 else ("gray", 0)
     for k, ax in enumerate(axes[0]):
-        ax.imshow(pictures[k], **look)
+        ax.imshow(pictures[k], cmap=colours, vmin=smallest, vmax=largest)
         ax.set(xticks=[], yticks=[], xlabel="" if labels is None else labels[k])
         ax.spines[:].set_visible(False)
     return fig
