@@ -244,12 +244,13 @@ def particles(
     *,
     names: Sequence[str] | None = None,
     limits: tuple[float, float, float, float] | None = None,
+    mark: int | None = None,
     ax: Axes | None = None,
 ) -> Figure:
     """Points (n, 2) in a colour and a marker for each class, whose name stands at the middle of its points.
 
     ``labels``: n classes, integers from 0 to 9. ``limits`` (left, right, bottom, top) keep the same frame from one
-    layer to the next.
+    layer to the next. Particle number ``mark`` is a yellow star.
 
     >>> fig = particles([[0, 0], [0, 1], [2, 0], [2, 1]], [0, 0, 1, 1], names=["left", "right"])
     """
@@ -261,6 +262,8 @@ def particles(
     for c in np.unique(classes):
         name = str(c) if names is None else names[c]
         _halo_text(ax, np.median(xy[classes == c], axis=0), name, _CLASSES[c], 15)
+    if mark is not None:
+        _star(ax, xy[mark], 17)
     if limits is not None:
         ax.axis(limits)
     ax.set_aspect("equal")
@@ -274,7 +277,7 @@ def particle_grid(
     """Small pictures of the same particles at two times: ``planes`` (rows, columns, n, 2), all in one frame.
 
     ``labels``: n classes, integers from 0 to 9, whose numbers stand at the middle of their points in the last picture.
-    Particle number ``mark`` is a black star with a white rim. The names of ``rows`` and ``columns`` stand outside.
+    Particle number ``mark`` is a yellow star. The names of ``rows`` and ``columns`` stand outside.
 
     >>> planes = np.random.default_rng(0).normal(size=(2, 3, 20, 2))
     >>> fig = particle_grid(planes, [0, 1] * 10, rows=["start", "end"], columns=["1", "2", "3"], mark=0)
@@ -285,11 +288,11 @@ def particle_grid(
         raise ValueError(f"planes has shape {points.shape}; (rows, columns, n, 2) = {wanted} is needed")
     width = 7 / (len(columns) + 0.6)
     fig, axes = figure(len(columns), len(rows), height=round(width * len(rows) + 0.35, 2), squeeze=False)
-    reach = 1.05 * np.quantile(np.abs(points), 0.998)
+    reach = 1.2 * np.quantile(np.abs(points), 0.998)
     for (i, j), ax in np.ndenumerate(axes):
         _cloud(ax, points[i, j], classes, size=4)
         if mark is not None:
-            ax.plot(*points[i, j, mark], "k*", markersize=9, markeredgecolor="white", markeredgewidth=0.7, zorder=5)
+            _star(ax, points[i, j, mark], 9)
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect="equal")
         ax.set_xlabel(columns[j] if i == len(rows) - 1 else "")
         ax.set_ylabel(rows[i] if j == 0 else "")
@@ -374,6 +377,10 @@ def _cloud(ax: Axes, xy: np.ndarray, classes: np.ndarray, *, size: float) -> Non
     for c in found:
         mine = xy[classes == c]
         ax.scatter(mine[:, 0], mine[:, 1], s=size, marker=_MARKERS[c], color=_CLASSES[c], alpha=0.6, linewidths=0)
+
+
+def _star(ax: Axes, point: Any, size: float) -> None:
+    ax.plot(*point, "*", color="#F0E442", markersize=size, markeredgecolor="black", markeredgewidth=0.8, zorder=7)
 
 
 def _halo_text(ax: Axes, point: Any, text: str, colour: str, size: float) -> None:
