@@ -117,8 +117,12 @@ slope = tanh(1e-6) / 1e-6
 claim("mini.tanh", "tanh has slope one", theory=1.0, measured=slope, tolerance=1e-9, source="poole2016exponential")
 ```
 
+<!-- a comment -->
+
 ```{code-cell} ipython3
+:tags: [remove-cell]
 glue("mini-xi", 16.1234)
+needed = slope
 ```
 
 The depth is {glue:text}`mini-xi:.1f` layers.
@@ -208,7 +212,7 @@ SECRET again.
 ## Summary
 
 ```{code-cell} ipython3
-print(f"slope {slope:.6f}")
+print(f"slope {needed:.6f}")
 ```
 
 See [the ledger](#ledger).
@@ -364,6 +368,7 @@ def test_caption_stands_under_the_cell_that_draws(book):
 
 
 def test_code_is_that_of_the_chapter_and_has_no_outputs(book):
+    """Hidden inputs and cells that the page leaves out are there as well, in their order."""
     source = [cell.source for cell in records.read_notebook(str(book / f"{NAME}.md")).cells if cell.cell_type == "code"]
     notebook = read(book)
     assert code(notebook)[1:] == source
@@ -441,7 +446,8 @@ def writer():
     config = SimpleNamespace(
         html_baseurl=SITE, mathjax3_config={"tex": {"macros": {"R": r"\mathbb{R}"}}}, numfig_format={}
     )
-    env = SimpleNamespace(toc_fignumbers={}, toc_secnumbers={}, images={})
+    chapter = str(ROOT / "book" / "index.md")
+    env = SimpleNamespace(toc_fignumbers={}, toc_secnumbers={}, images={}, doc2path=lambda name: chapter)
     builder = SimpleNamespace(get_target_uri=lambda name: f"{name}.html", imagedir="_images")
     return notebook_writer.NotebookWriter(
         SimpleNamespace(config=config, env=env, builder=builder), NAME, solutions=True
@@ -575,10 +581,14 @@ def exported(chapter, variant):
 
 @pytest.mark.parametrize("variant", ["", "without-solutions"])
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_chapter_of_the_book_has_no_leftovers(chapter, variant):
+def test_chapter_of_the_book_is_complete_and_has_no_leftovers(chapter, variant):
     notebook = nbformat.read(exported(chapter, variant), as_version=4)
     assert notebook_writer.leftovers(notebook) == []
     assert ("Solution of exercise" in markdown(notebook)) == (variant == "")
+    source = [
+        cell.source for cell in records.read_notebook(str(ROOT / f"{chapter}.md")).cells if cell.cell_type == "code"
+    ]
+    assert code(notebook)[1:] == source if variant == "" else set(code(notebook)[1:]) < set(source)
 
 
 @pytest.mark.long

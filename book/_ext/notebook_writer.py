@@ -44,7 +44,7 @@ if importlib.util.find_spec("deepdynamics") is None:
     source = "git+{repository}{commit}"
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)"""
 
-_FENCE = re.compile(r"^(\s*)(`{3,}|~{3,}).*?^\1\2\s*$", re.M | re.S)
+_COMMENT = re.compile(r"\s*(<!--.*?-->\s*)+", re.S)
 _MATH = re.compile(r"\$\$.*?\$\$|(?<!\\)\$[^$]*(?<!\\)\$", re.S)
 _LEFTOVERS = {
     "a directive": re.compile(r"^[\s>]*(?:`{3,}|~{3,}|:{3,})\s*\{.*", re.M),
@@ -90,6 +90,7 @@ class NotebookWriter:
         self.macros = app.config.mathjax3_config.get("tex", {}).get("macros", {})
         if arguments := [name for name, value in self.macros.items() if not isinstance(value, str)]:
             raise ExtensionError(f"macros with arguments cannot be written into notebooks: {arguments}")
+        self.source = records.read_notebook(app.env.doc2path(docname)).cells
         self.cells: list[Any] = []
         self.level = 0
         self.in_table = False
@@ -138,17 +139,25 @@ class NotebookWriter:
             book = f"[{self.app.config.html_title}]({self.site})"
             self.add(f"*A chapter of {book}. [Read it with its results]({self.page}).{variant}*")
             self.cells.append(v4.new_code_cell(install_cell(Path(self.app.srcdir))))
+            self.hidden_cells(after=-1)
         self.walk(node, skip=1)
         self.level -= 1
         return None
 
     def cell(self, node: nodes.Element) -> None:
-        """A code cell, and under it the captions of its figures."""
-        for part in node.findall(nodes.container):
-            if part.get("nb_element") == "cell_code_source":
-                self.cells.append(v4.new_code_cell(part.astext().rstrip()))
+        """A code cell, under it the captions of its figures, and then the cells that the page leaves out."""
+        self.cells.append(v4.new_code_cell(self.source[node["cell_index"]].source))
         for figure in node.findall(nodes.figure):
             self.add(self.caption(figure))
+        self.hidden_cells(after=node["cell_index"])
+
+    def hidden_cells(self, after: int) -> None:
+        """The cells with the tag remove-cell up to the next visible one: later cells may use what they define."""
+        for cell in self.source[after + 1 :]:
+            if cell.cell_type == "code":
+                if "remove-cell" not in cell.metadata.get("tags", []):
+                    return
+                self.cells.append(v4.new_code_cell(cell.source))
 
     def exercise(self, node: nodes.Element) -> None:
         """An exercise or a solution under a heading of its own; it may hold code cells."""
@@ -218,7 +227,9 @@ class NotebookWriter:
                 return self.card(node)
             case nodes.container() | nodes.compound() | nodes.section() | addnodes.only():
                 return self.blocks(node.children)
-            case _ if isinstance(node, _INVISIBLE) or (isinstance(node, nodes.raw) and node["format"] != "html"):
+            case nodes.raw() if node["format"] != "html" or _COMMENT.fullmatch(node.astext()):
+                return ""
+            case _ if isinstance(node, _INVISIBLE):
                 return ""
         logger.warning("%s cannot be written into a notebook", type(node).__name__, location=node)
         return ""
@@ -413,19 +424,9 @@ def write_notebooks(app: Sphinx, document: nodes.document, docname: str) -> None
         return
     for folder, solutions in VARIANTS.items():
         notebook = NotebookWriter(app, docname, solutions=solutions).notebook(document)
-        if solutions:
-            _compare(notebook, app.env.doc2path(docname), document)
         path = Path(app.outdir, FOLDER, folder, f"{docname}.ipynb")
         path.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, path)
-
-
-def _compare(notebook: Any, source: str, document: nodes.document) -> None:
-    """A cell that the page leaves out (remove-cell, remove-input) would be missing in the notebook."""
-    there = sum(cell.cell_type == "code" for cell in notebook.cells) - 1
-    wanted = sum(cell.cell_type == "code" for cell in records.read_notebook(source).cells)
-    if there != wanted:
-        logger.warning("%d of %d code cells are missing in the notebook", wanted - there, wanted, location=document)
 
 
 def offer_notebooks(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
