@@ -406,7 +406,7 @@ LEFT = [
     ("markdown", "see [this](../x.md)", "a relative link"),
     ("markdown", "see [this](#anchor)", "a relative link"),
     ("markdown", '<img src="x.png">', "a relative link"),
-    ("markdown", "x{glue:text}`a`", "a role"),
+    ("markdown", "$e^{{{glue:text}`a:.2f`}}$", "a role"),
     ("code", "from myst_nb import glue", "a tool of the build"),
 ]
 

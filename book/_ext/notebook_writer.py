@@ -62,9 +62,9 @@ def leftovers(notebook: Any) -> list[str]:
     """What a reader in plain Jupyter would stumble over, one message each."""
     found = []
     for cell in notebook.cells:
-        text = cell.source if cell.cell_type == "code" else _MATH.sub("", cell.source)
         for name, pattern in _LEFTOVERS.items():
             if cell.cell_type == "markdown" or name == "a tool of the build":
+                text = _MATH.sub("", cell.source) if name == "a relative link" else cell.source
                 found += [f"{cell.id}: {name} was left over: {hit[0].strip()}" for hit in pattern.finditer(text)]
     return found
 
@@ -252,7 +252,7 @@ class NotebookWriter:
         if "realtype" in node:
             name = f"{node['realtype'].title()} {self.number(node['countertype'], node)}".strip()
             text = self.blocks(children)
-            gap = " " if text[:1].isalpha() else "\n\n"
+            gap = "\n\n" if re.match(r"\$\$|[-|>!`]|\d+\. ", text) else " "
             return _quote(f"**{f'{name} {title}'.strip()}.**{gap}{text}")
         if "proof" in node["classes"] or type(node).__name__ == "proof_node":
             return re.sub(r"^Proof\.", "*Proof.*", self.blocks(children))
