@@ -14,7 +14,7 @@ EXPERIMENTS: dict[int, tuple[str, ...]] = {2: ("trainability",)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run every experiment of the chapters named (all without one); `store(resume, workers)` of each writes its result."""
+    """Run every experiment of the chapters named (all without one); `store` of each writes its result."""
     from deepdynamics.downloads import cache_folder
 
     parser = argparse.ArgumentParser(prog="python -m deepdynamics.experiments", description="Compute stored results.")
