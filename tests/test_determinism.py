@@ -38,7 +38,7 @@ def test_chapter_keeps_its_budget(chapter):
     record = records.find(ROOT, chapter)
     if record is None:
         pytest.skip("not built yet: make book")
-    assert record.data["execution_seconds"] <= 90
+    assert record.data["cpu_seconds"] <= 90  # and not the seconds on the wall: other work slows those down
     assert record.data["peak_mb"] <= 1536
     assert "widgets" not in record.notebook.metadata
     assert not [o for o in outputs(record.notebook) if " at 0x" in str(o.get("text/plain", "")) + str(o["text"])]
