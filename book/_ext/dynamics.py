@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import importlib.metadata
+import math
 import platform
 import re
 import shutil
@@ -104,7 +105,7 @@ class ChapterHead(Generated):
         found = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v])
         seconds = record.data["cpu_seconds"] if record else 0
         needs = f" You need {self.options['needs']}." if "needs" in self.options else ""
-        time = f"Reading: {minutes} minutes. Running: {seconds:.0f} s on one CPU thread, no GPU."
+        time = f"Reading: {minutes} minutes. Running: under {10 * math.ceil(seconds / 10)} s on one CPU thread, no GPU."
         return f":::{{div}} chapter-head\n{time} [{len(claims)} checked claims](#ledger): {found}.{needs}\n:::"
 
 
