@@ -108,7 +108,7 @@ class _RandomLayer:
 
     def gradient_factor(self, q: ArrayLike) -> Any:
         """The mean square of a gradient gains skip + σ_w² E phi'(√q z)² when it goes back through the layer that acts
-        on pre-activations of length q (Schoenholz et al. 2017, eq. 8, for MeanField).
+        on pre-activations of length q (Schoenholz et al. 2017).
 
         >>> float(MeanField("relu", 2.0, 0.0).gradient_factor(3.0))
         1.0
@@ -231,7 +231,7 @@ class MeanField(_RandomLayer):
 
     @property
     def xi_q(self) -> float:
-        """Depth scale of lengths: -1/log |slope of ``length_map`` at q*| (Schoenholz et al. 2017, eq. 6)."""
+        """Depth scale of lengths: -1/log |slope of ``length_map`` at q*| (Schoenholz et al. 2017)."""
         return self._parameter("xi_q")
 
     @property
