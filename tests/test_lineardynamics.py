@@ -150,7 +150,7 @@ def teacher(seed=0, out=4, n_in=6, values=(2.0, 1.2, 0.7, 0.4)):
     return torch.from_numpy(U * np.array(values) @ V.T)
 
 
-def strengths(products, S):
+def in_modes(products, S):
     U, _, Vh = torch.linalg.svd(S, full_matrices=False)
     return U.mT @ products @ Vh.mT
 
@@ -162,9 +162,10 @@ def test_gradient_descent_follows_the_modes_and_halving_the_step_halves_the_erro
     for rate in (0.02 / depth, 0.01 / depth, 0.005 / depth):
         found = linear.descend(weights, S, learning_rate=rate, steps=int(12 / rate), every=8)
         exact = mode_strength(found.steps.numpy()[:, None] * rate, [2.0, 1.2, 0.7, 0.4], 0.05, 1.0, depth)
-        modes = strengths(found.products, S)
+        modes = in_modes(found.products, S)
         # Decoupled modes stay decoupled: what is off the diagonal is rounding.
         assert (modes - torch.diag_embed(modes.diagonal(dim1=-2, dim2=-1))).abs().max() < 1e-12
+        torch.testing.assert_close(linear.strengths(found.products, S), modes.diagonal(dim1=-2, dim2=-1))
         errors.append(np.abs(modes.diagonal(dim1=-2, dim2=-1).numpy() - exact).max())
     assert errors[0] < 0.05
     np.testing.assert_allclose(np.array(errors[:-1]) / errors[1:], 2, rtol=0.08)

@@ -32,6 +32,7 @@ __all__ = [
     "product",
     "random_weights",
     "steps_to_learn",
+    "strengths",
 ]
 
 
@@ -143,6 +144,17 @@ def descend(
         if step < steps:
             _update(layers, below, _error(below[-1], correlation, covariance), rate)
     return Descent(layers, torch.tensor(kept), torch.stack(products))
+
+
+def strengths(W: Tensor, correlation: Tensor) -> Tensor:
+    """Diagonal of UᵀWV in the modes of Σ31 = U S Vᵀ, strongest first: (…, out, in) -> (…, min(out, in)).
+
+    >>> S = torch.diag(torch.tensor([1.0, -2.0]))
+    >>> strengths(3 * S, S)
+    tensor([6., 3.])
+    """
+    U, _, Vh = torch.linalg.svd(correlation, full_matrices=False)
+    return (U.mT @ W @ Vh.mT).diagonal(dim1=-2, dim2=-1)
 
 
 def excess_loss(W: Tensor, correlation: Tensor, covariance: Tensor | None = None) -> Tensor:
