@@ -246,7 +246,7 @@ def test_decoupled_weights_start_where_they_should_and_take_batches():
     weights = linear.decoupled_weights(S, initial, 4, width=7, seed=0)
     assert [tuple(w.shape) for w in weights] == [(3, 7, 6), (3, 7, 7), (3, 7, 7), (3, 4, 7)]
     for W, one in zip(linear.product(weights), S, strict=True):
-        torch.testing.assert_close(strengths(W, one), torch.diag(initial), atol=1e-12, rtol=0)
+        torch.testing.assert_close(in_modes(W, one), torch.diag(initial), atol=1e-12, rtol=0)
 
 
 def test_gaussian_weights_have_the_variance_and_orthogonal_ones_the_frame():
