@@ -25,7 +25,11 @@ property of the random network alone. The literature's "nets train up to 6 ξ_c"
     axes.plot(multiples.weight_var, 6 * multiples.xi_c)
     samples = edges.measured(multiples).values.ravel()                    # for claim(samples=..., source_says=6)
 
-**To check it live** (some 7 s on one thread, 7 MB a network)::
+Repetitions of one column are independent networks; columns differ among themselves by more than repetitions do. What is
+said of one column or of a change within a run (twice the steps, say) has repetitions as its samples; what is said of all
+columns has the eight means `edges.measured(multiples).mean("seed")`.
+
+**To check it live** (some 8 s on one thread, twice that where the core is shared; 0.7 GB)::
 
     live = trainability.trainability_map("live")                          # σ_w² = 1, four depths, 250 steps, all rates
     difference = trainability.best(live.accuracy) - trainability.best(accuracy)      # xarray aligns the cells
