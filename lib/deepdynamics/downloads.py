@@ -264,8 +264,11 @@ def _fetch_one(
 def _matches(stream: IO[bytes], checksum: str) -> bool:
     """Whether a stream, read from its beginning to its end, has the digest."""
     algorithm, digits = checksum.split(":")
+    digest = hashlib.new(algorithm)
     stream.seek(0)
-    return hashlib.file_digest(stream, algorithm).hexdigest().startswith(digits)
+    while piece := stream.read(1 << 20):
+        digest.update(piece)
+    return digest.hexdigest().startswith(digits)
 
 
 def _place(content: IO[bytes], path: Path) -> None:

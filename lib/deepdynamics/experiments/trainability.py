@@ -26,8 +26,8 @@ property of the random network alone. The literature's "nets train up to 6 ξ_c"
     samples = edges.measured(multiples).values.ravel()                    # for claim(samples=..., source_says=6)
 
 Repetitions of one column are independent networks; columns differ among themselves by more than repetitions do. What is
-said of one column or of a change within a run (twice the steps, say) has repetitions as its samples; what is said of all
-columns has the eight means `edges.measured(multiples).mean("seed")`.
+said of one column, or of a change within a run (twice the steps, say), has repetitions as its samples; what is said of
+all columns has the eight means `edges.measured(multiples).mean("seed")`.
 
 **To check it live** (some 8 s on one thread, twice that where the core is shared; 0.7 GB)::
 
