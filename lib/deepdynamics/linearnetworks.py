@@ -235,7 +235,7 @@ def pretrained_weights(
 
     Layer by layer, x ↦ B A x is trained to return its input by gradient descent on ½ mean |x - B A x|², from Gaussian A
     and B of standard deviation ``scale``; A becomes the layer and A Σ Aᵀ the covariance of the next one's input
-    (Saxe et al. 2014, section 3; Bengio et al. 2007 pretrain in this way). Where all modes are learned, A = R Qᵀ with R
+    (Saxe et al. 2014, section 3). Where all modes are learned, A = R Qᵀ with R
     orthogonal and Q the leading principal axes: each layer is an isometry of what it receives. Where ``covariance`` is
     diagonal it is enough to give its diagonal, (in,): the first layer then needs no product with an (in, in) matrix.
 
