@@ -10,10 +10,11 @@ import xarray
 from deepdynamics import data, results
 from deepdynamics.experiments import __main__ as command
 from deepdynamics.experiments import edges, trainability
-from deepdynamics.experiments.edges import edge, edge_multiples, measured
+from deepdynamics.experiments.edges import edge, edge_multiples, mean_over_columns, measured
 from deepdynamics.meanfield import MeanField
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 DEPTHS = np.array(trainability.DEPTHS, dtype=float)
 
@@ -238,4 +239,24 @@ def test_the_command_runs_what_is_registered(tmp_path, monkeypatch, capsys):
 def test_a_chapter_without_experiments(capsys):
     with pytest.raises(SystemExit):
         command.main(["19"])
-    assert "chapter 19 has no stored results: 2 have" in capsys.readouterr().err
+    known = ", ".join(map(str, command.EXPERIMENTS))
+    assert f"chapter 19 has no stored results: {known} have" in capsys.readouterr().err
+
+
+def test_mean_over_columns_knows_that_columns_differ_and_networks_are_drawn():
+    """Coverage: with columns far apart, the interval of two standard errors holds the mean of the columns as often as
+    Student's law with k(n − 1) degrees of freedom says. 2,000 tables; the tolerance is 4 binomial standard errors."""
+    rng, truth = np.random.default_rng(0), np.array([3.0, 9.0, 5.0, 7.0])
+    inside = 0
+    for _ in range(2000):
+        table = truth[:, None] + rng.standard_normal((4, 3))
+        mean, error, dof = mean_over_columns(xarray.DataArray(table, dims=("weight_var", "seed")))
+        inside += abs(mean - truth.mean()) < 2 * error
+    expected = 1 - 2 * stats.t.sf(2, 8)
+    assert dof == 8
+    assert abs(inside / 2000 - expected) < 4 * np.sqrt(expected * (1 - expected) / 2000)
+
+
+def test_mean_over_columns_needs_repetitions():
+    with pytest.raises(ValueError, match="at least two"):
+        mean_over_columns(xarray.DataArray([[1.0]], dims=("weight_var", "seed")))

@@ -3,18 +3,19 @@
 Kept apart from the experiment that computes the map, so that reading a stored map otherwise does not make it stale.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import xarray
 from numpy.typing import ArrayLike, NDArray
 
 from deepdynamics.meanfield import MeanField
 
-__all__ = ["edge", "edge_multiples", "measured"]
+__all__ = ["ColumnMean", "edge", "edge_multiples", "mean_over_columns", "measured"]
 
-CHANCE, LEARNT = (
-    0.1,
-    0.9,
-)  # accuracies of a network that knows nothing, and of a shallow one after the budget of the map
+# Accuracies of a network that knows nothing, and of a shallow one after the budget of the map.
+CHANCE, LEARNT = 0.1, 0.9
 HALF_WAY = (CHANCE + LEARNT) / 2
 
 
@@ -63,6 +64,36 @@ def edge_multiples(
     edges = xarray.apply_ufunc(edge, accuracy, accuracy.depth, threshold, input_core_dims=[["depth"], ["depth"], []])
     xi = np.array([float(MeanField(activation, float(value), bias_var).xi_c) for value in accuracy.weight_var.values])
     return (edges / xarray.DataArray(xi, dims="weight_var")).assign_coords(xi_c=("weight_var", xi))
+
+
+@dataclass(frozen=True)
+class ColumnMean:
+    """A mean over columns that were chosen and networks that were drawn; unpacks as mean, standard_error, dof."""
+
+    mean: float
+    standard_error: float
+    dof: int
+
+    def __iter__(self) -> Iterator[float]:
+        return iter((self.mean, self.standard_error, self.dof))
+
+
+def mean_over_columns(table: xarray.DataArray) -> ColumnMean:
+    """Mean of a table (weight_var, seed) with the standard error that comes from the networks alone.
+
+    The columns are a fixed set and differ systematically; only the networks within a column are independent samples.
+    With n networks in each of k columns of variances v_i the standard error is √(Σ v_i/n)/k, with k(n − 1) degrees of
+    freedom. Raises ValueError for fewer than two networks a column.
+
+    >>> mean_over_columns(xarray.DataArray([[1.0, 2.0], [11.0, 12.0]], dims=("weight_var", "seed")))
+    ColumnMean(mean=6.5, standard_error=0.3535533905932738, dof=2)
+    """
+    values = table.transpose("weight_var", "seed").values
+    columns, networks = values.shape
+    if networks < 2:
+        raise ValueError(f"table has {networks} network a column: at least two are needed")
+    error = np.sqrt((values.var(axis=1, ddof=1) / networks).sum()) / columns
+    return ColumnMean(float(values.mean()), float(error), columns * (networks - 1))
 
 
 def measured(multiples: xarray.DataArray) -> xarray.DataArray:
