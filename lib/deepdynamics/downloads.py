@@ -13,7 +13,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 from urllib.parse import urlsplit
 
 import pooch
@@ -261,7 +261,7 @@ def _fetch_one(
     return "; ".join(reasons)
 
 
-def _matches(stream: IO[bytes], checksum: str) -> bool:
+def _matches(stream: BinaryIO, checksum: str) -> bool:
     """Whether a stream, read from its beginning to its end, has the digest."""
     algorithm, digits = checksum.split(":")
     digest = hashlib.new(algorithm)
