@@ -34,11 +34,21 @@ LEFTOVERS = (
 _STATE = """selector => {
   const content = document.querySelector(selector);
   const inside = content ? [...content.querySelectorAll('*')] : [];
+  // A formula in the line that runs out of the text, where nothing around it can be scrolled.
+  const edge = content ? content.getBoundingClientRect().right : 0;
+  const scrolls = e => getComputedStyle(e).overflowX.match(/auto|scroll/) && e.scrollWidth > e.clientWidth + 1;
+  const cutOff = e => {
+    if (!e.matches('mjx-container:not([display]) > mjx-math')) return false;
+    if (e.getBoundingClientRect().right <= edge + 1) return false;
+    for (let p = e.parentElement; p !== content; p = p.parentElement) if (scrolls(p)) return false;
+    return true;
+  };
   return {
     content: !!content,
     wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     formulas: inside.filter(e => e.matches('.math') && !e.querySelector('mjx-container')).map(e => e.textContent),
     broken: inside.filter(e => e.matches('mjx-merror, [data-mjx-error]')).map(e => e.textContent),
+    cut: inside.filter(cutOff).map(e => e.textContent),
     alt: inside.filter(e => e.matches('img') && !(e.alt || '').trim()).map(e => e.src.slice(-60)),
     empty: inside.filter(e => e.matches('img') && !e.hidden && !e.naturalWidth).map(e => e.src.slice(-60)),
   };
@@ -65,6 +75,7 @@ def visit(chromium: Browser, site: str, page_name: str, size: str, mode: str) ->
         for name, what in (
             ("formulas", "formula not typeset"),
             ("broken", "formula with an error"),
+            ("cut", "formula cut off at the edge of the text"),
             ("alt", "image without alt text"),
             ("empty", "image that does not load"),
         ):

@@ -108,6 +108,11 @@ FAULTS = {  # what is planted, and what a check must say
     "script": ("<script>throw Error('planted')</script>", "script error: planted"),
     "formula": (r'<span class="math">\(x^2\)</span>', "formula not typeset"),
     "mathjax": ('<span class="math"><mjx-container><mjx-merror>x</mjx-merror></mjx-container></span>', "with an error"),
+    "cut": (
+        '<p style="overflow:hidden;width:300px"><mjx-container><mjx-math style="display:inline-block;width:900px">x'
+        "</mjx-math></mjx-container></p>",
+        "formula cut off at the edge of the text: x",
+    ),
     "wide": ('<div style="width:3000px">wide</div>', "px wider than the screen"),
     "alt": ('<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">', "image without alt text"),
     "contrast": ('<p style="color:#bbb;background:#fff">pale</p>', "axe serious, color-contrast"),
