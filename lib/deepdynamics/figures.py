@@ -154,7 +154,11 @@ def phase_diagram(
     if np.nanmin(chi) < 1 < np.nanmax(chi):
         ax.contour(x, y, chi, levels=[1.0], colors="white", linewidths=4)
         ax.contour(x, y, chi, levels=[1.0], colors=COLOURS["critical"], linewidths=2)
-    for name, region in (("ordered", chi < 1), ("chaotic", chi > 1)):
+    free = np.ones_like(chi, dtype=bool)  # room for the names of the phases: not where a network is marked
+    for weight_var, bias_var in (mark or {}).values():
+        near = np.abs(x - weight_var) < 0.25 * np.ptp(x), np.abs(y - bias_var) < 0.25 * np.ptp(y)
+        free &= ~(near[0] & near[1][:, None])
+    for name, region in (("ordered", (chi < 1) & free), ("chaotic", (chi > 1) & free)):
         if region.any():
             _halo_text(ax, _middle(x, y, region), name, COLOURS[name], 11)
     for name, (weight_var, bias_var) in (mark or {}).items():
