@@ -16,7 +16,8 @@ def somebody_looks() -> bool:
     """Whether standard output is a terminal or a live notebook (not a notebook that the book's build executes)."""
     if os.environ.get("DEEPDYNAMICS_EXPLORER") == "static":
         return False
-    return sys.stdout.isatty() or "ipykernel" in sys.modules
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return sys.stdout.isatty() or hasattr(shell, "kernel")
 
 
 def bar(total: int | None, label: str, *, show: bool = True, **options: Any) -> "tqdm[Any]":
