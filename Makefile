@@ -36,6 +36,7 @@ notebooks: book
 	@$(PY) tools/notebooks.py
 
 bench: $(VENV)/installed
+	@$(PIP) -e ".[bench]"
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file || exit 1; done
 
 lint: $(VENV)/installed
