@@ -1,0 +1,359 @@
+r"""Autoencoders with one hidden layer, many trained as one program: plain, with weight decay, denoising, contractive.
+
+Encoder and decoder share their weights,
+
+    h = f(W x + b),        r = g(Wᵀ h + c),
+
+with f logistic (or linear). The Jacobian of the encoder at x and its squared Frobenius norm have closed forms,
+
+    J(x) = diag(f'(a)) W,  a = W x + b,        ‖J(x)‖² = Σ_j f'(a_j)² ‖W_j‖² = Σ_k s_k(x)²,        f' = h (1 - h),
+
+and the contractive autoencoder (Rifai et al. 2011) adds λ times the mean of ‖J‖² over the images to its loss. Singular
+values and right singular vectors need no matrix larger than hidden × hidden: J Jᵀ = diag(f') W Wᵀ diag(f'), whose
+middle part does not depend on x.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepdynamics.networks import Seed, generator
+
+__all__ = ["Autoencoders", "History", "Triplets"]
+
+UNITS = ("sigmoid", "linear")
+LOSSES = ("cross-entropy", "squared")
+CORRUPTIONS = ("masking", "gaussian")
+OPTIMISERS = ("adam", "sgd")
+
+
+@dataclass(frozen=True)
+class History:
+    """``reconstruction`` and ``contraction`` (steps, runs): the loss of each step's mini-batch without its penalties, a
+    mean over images, and the mean of ‖J‖², both before the update. ``contraction`` is NaN for runs that are not
+    contractive, where it is not computed."""
+
+    reconstruction: Tensor
+    contraction: Tensor
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter((self.reconstruction, self.contraction))
+
+
+@dataclass(frozen=True)
+class Triplets:
+    """Singular triplets of the encoder: ``U`` (runs, n, hidden, k), ``s`` (runs, n, k) descending, ``V`` (runs, n,
+    visible, k), vectors as columns."""
+
+    U: Tensor
+    s: Tensor
+    V: Tensor
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter((self.U, self.s, self.V))
+
+
+class Autoencoders:
+    """``runs`` autoencoders of one shape; every argument of training is one value or one a run.
+
+    ``weights`` (runs, hidden, visible) with entries N(0, weight_var/visible), ``biases`` (runs, hidden) and
+    ``visible_biases`` (runs, visible), which start at 0. One integer (or generator) as ``seed`` gives every run its own
+    draw; a list gives each its own, so that equal seeds mean equal weights. ``loss``: "cross-entropy" (logistic
+    outputs, data in [0, 1]) or "squared" (linear outputs, ½‖r - x‖²), each summed over the pixels. ``units``: "sigmoid"
+    or "linear" in the hidden layer.
+
+    Raises ``ValueError`` for sizes below 1, a negative variance, unknown names or a list of the wrong length.
+
+    >>> X = torch.rand(200, 12, generator=torch.Generator().manual_seed(0))
+    >>> nets = Autoencoders(2, 12, 5, seed=[3, 3])
+    >>> history = nets.fit(X, learning_rate=0.01, epochs=20, batch=20, contraction=[0.0, 1.0], seed=0)
+    >>> s = nets.singular_values(X)
+    >>> s.shape, bool((s[1].square().sum(-1).mean() < s[0].square().sum(-1).mean()))
+    (torch.Size([2, 200, 5]), True)
+    """
+
+    def __init__(
+        self,
+        runs: int,
+        visible: int,
+        hidden: int,
+        *,
+        units: str = "sigmoid",
+        loss: str = "cross-entropy",
+        weight_var: float = 1.0,
+        seed: Seed | Sequence[int] = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ):
+        for name, count in (("runs", runs), ("visible", visible), ("hidden", hidden)):
+            if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+                raise ValueError(f"{name} = {count!r}: a positive integer is allowed")
+        _check_name("units", units, UNITS)
+        _check_name("loss", loss, LOSSES)
+        if not 0 <= weight_var < math.inf:
+            raise ValueError(f"weight_var = {weight_var}: a finite number, not negative, is allowed")
+        self.runs, self.visible, self.hidden, self.units, self.loss = int(runs), int(visible), int(hidden), units, loss
+        if isinstance(seed, (int, np.integer, np.random.Generator, torch.Generator)):
+            seed = torch.randint(2**62, (self.runs,), generator=generator(seed)).tolist()
+        self.seeds = [int(s) for s in _per_run("seed", seed, self.runs)]
+        scale = math.sqrt(weight_var / visible)
+        draws = [
+            torch.randn(self.hidden, self.visible, generator=generator(s), dtype=torch.float64) for s in self.seeds
+        ]
+        self.weights = (scale * torch.stack(draws)).to(dtype=dtype, device=device)
+        self.biases = self.weights.new_zeros(self.runs, self.hidden)
+        self.visible_biases = self.weights.new_zeros(self.runs, self.visible)
+
+    def fit(
+        self,
+        X: Tensor,
+        *,
+        learning_rate: float | Sequence[float],
+        epochs: int,
+        batch: int = 100,
+        contraction: float | Sequence[float] = 0.0,
+        weight_decay: float | Sequence[float] = 0.0,
+        noise: float | Sequence[float] = 0.0,
+        corruption: str = "masking",
+        optimiser: str = "adam",
+        seed: int | Sequence[int] = 0,
+    ) -> History:
+        """Minimise over images x (n, visible), x̃ being the corrupted x that the encoder sees,
+
+            mean [ loss(r(x̃), x) + contraction ‖J(x̃)‖² ] + weight_decay ‖W‖².
+
+        ``noise``: the share of pixels that "masking" sets to 0, or the variance of what "gaussian" adds. ``optimiser``:
+        "adam" (0.9, 0.999, 1e-8) or "sgd". Runs with equal ``seed`` see the same mini-batches (the images are shuffled
+        each epoch, a remainder is left out) and the same random numbers of the corruption; what a run does never
+        depends on what is trained beside it, up to rounding.
+
+        Raises ``ValueError`` for X of another shape or type, not finite, or outside [0, 1] with the cross-entropy;
+        negative parameters, a masked share of 1 or more, a batch outside 1..n, unknown names.
+        """
+        self._check(X, in_range=self.loss == "cross-entropy")
+        _check_name("corruption", corruption, CORRUPTIONS)
+        _check_name("optimiser", optimiser, OPTIMISERS)
+        if isinstance(epochs, bool) or int(epochs) != epochs or epochs < 0:
+            raise ValueError(f"epochs = {epochs!r}: an integer, not negative, is allowed")
+        if int(batch) != batch or not 1 <= batch <= len(X):
+            raise ValueError(f"batch = {batch}: 1 to {len(X)}, the number of images, is allowed")
+        rate, contract, decay, level = (
+            self._number(name, value)
+            for name, value in (
+                ("learning_rate", learning_rate),
+                ("contraction", contraction),
+                ("weight_decay", weight_decay),
+                ("noise", noise),
+            )
+        )
+        if corruption == "masking" and bool((level >= 1).any()):
+            raise ValueError(f"noise = {noise}: a share below 1 is allowed where pixels are masked")
+        seeds = _per_run("seed", seed, self.runs)
+        update = _Update((self.weights, self.biases, self.visible_biases), rate, optimiser)
+        rows = []
+        for clean, seen in _Batches(X, int(batch), int(epochs), seeds, level, corruption):
+            gradients, row = self._gradients(clean, seen, contract, decay)
+            update(gradients)
+            rows.append(row)
+        found = torch.stack(rows) if rows else X.new_empty(0, 2, self.runs)
+        return History(found[:, 0], found[:, 1])
+
+    def _gradients(self, x: Tensor, seen: Tensor, contract: Tensor, decay: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Gradients of the loss with respect to W, b, c on one mini-batch (runs, batch, visible), and (reconstruction,
+        contraction) of it."""
+        W, count = self.weights, x.shape[1]
+        h = self._hidden(seen)
+        z = torch.baddbmm(self.visible_biases[:, None], h, W)
+        error, reconstruction = self._reconstruction(z, x)
+        error /= count
+        slope = self._slope(h)
+        delta = torch.bmm(error, W.mT).mul_(slope)
+        contracted = torch.full_like(reconstruction, torch.nan)
+        gradient_W = torch.bmm(h.mT, error)
+        shrink = 2 * decay * torch.ones_like(self.biases)
+        active = contract > 0
+        if bool(active.any()):
+            norms, squares = W.square().sum(2), slope.square()
+            penalty = (squares.mean(1) * norms).sum(1)
+            contracted = torch.where(active[:, 0], penalty, contracted)
+            shrink = shrink + 2 * contract * squares.mean(1)
+            if self.units == "sigmoid":  # d f'²/da = 2 f' · f'' with f'' = f' (1 - 2 h)
+                delta += (2 * contract / count * norms)[:, None] * squares * (1 - 2 * h)
+        gradient_W.baddbmm_(delta.mT, seen).addcmul_(shrink[:, :, None], W)
+        return [gradient_W, delta.sum(1), error.sum(1)], torch.stack((reconstruction, contracted))
+
+    def _reconstruction(self, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """dloss/dz (runs, n, visible) and the loss (runs,), mean over images, of the outputs' pre-activations z."""
+        if self.loss == "squared":
+            error = z - x
+            return error, 0.5 * error.square().sum(2).mean(1)
+        loss = torch.nn.functional.softplus(z).sum(2) - (z * x).sum(2)
+        return torch.sigmoid(z) - x, loss.mean(1)
+
+    def encode(self, X: Tensor) -> Tensor:
+        """h = f(W x + b), (runs, n, hidden), of images (n, visible)."""
+        self._check(X)
+        return self._hidden(X.expand(self.runs, *X.shape))
+
+    def reconstruct(self, X: Tensor) -> Tensor:
+        """r(x), (runs, n, visible)."""
+        z = torch.baddbmm(self.visible_biases[:, None], self.encode(X), self.weights)
+        return torch.sigmoid(z) if self.loss == "cross-entropy" else z
+
+    def reconstruction_loss(self, X: Tensor) -> Tensor:
+        """Mean over the images of the loss of :meth:`fit` without corruption and penalties, (runs,)."""
+        self._check(X, in_range=self.loss == "cross-entropy")
+        total = torch.zeros(self.runs, dtype=X.dtype, device=X.device)
+        for part in X.split(1000):
+            z = torch.baddbmm(self.visible_biases[:, None], self.encode(part), self.weights)
+            total += self._reconstruction(z, part.expand(self.runs, *part.shape))[1] * len(part)
+        return total / len(X)
+
+    def contraction(self, X: Tensor) -> Tensor:
+        """‖J(x)‖² in closed form, Σ_j f'(a_j)² ‖W_j‖², (runs, n)."""
+        return (self._slope(self.encode(X)).square() @ self.weights.square().sum(2)[:, :, None])[..., 0]
+
+    def jacobians(self, X: Tensor, run: int) -> Tensor:
+        """J(x) = diag(f'(a)) W of one run, (n, hidden, visible)."""
+        if not 0 <= run < self.runs:
+            raise ValueError(f"run = {run}: 0 to {self.runs - 1} are allowed")
+        return self._slope(self.encode(X))[run, :, :, None] * self.weights[run]
+
+    def singular_values(self, X: Tensor) -> Tensor:
+        """Singular values of J(x), descending, (runs, n, min(hidden, visible)), in float64.
+
+        From the eigenvalues of the small Gram matrix J Jᵀ: right to about 1e-8 times the largest, and 0 below that.
+        """
+        slope, kernel = self._gram_parts(X)
+        count = min(self.hidden, self.visible)
+        rows = []
+        for d, K in zip(slope, kernel, strict=True):  # a run at a time: n hidden² numbers
+            squares = torch.linalg.eigvalsh(d[:, :, None] * K * d[:, None, :])
+            rows.append(squares.flip(1)[:, :count].clamp(min=0).sqrt())
+        return torch.stack(rows)
+
+    def triplets(self, X: Tensor, k: int, *, trailing: bool = False) -> Triplets:
+        """The ``k`` leading singular triplets of J(x), or with ``trailing`` the last ``k`` of all min(hidden, visible).
+
+        In float64, from the Gram matrix: right singular vectors are Jᵀu/s, and columns are NaN where s is below 1e-7 of
+        the largest, where this does not determine them.
+        """
+        count = min(self.hidden, self.visible)
+        if int(k) != k or not 1 <= k <= count:
+            raise ValueError(f"k = {k}: 1 to {count} are allowed")
+        slope, kernel = self._gram_parts(X)
+        wanted = slice(count - k, count) if trailing else slice(0, k)
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        for d, K, W in zip(slope, kernel, self.weights.double(), strict=True):
+            squares, vectors = torch.linalg.eigh(d[:, :, None] * K * d[:, None, :])
+            values, U = squares.flip(1).clamp(min=0).sqrt(), vectors.flip(2)
+            s, U = values[:, wanted], U[:, :, wanted]
+            V = (W.T @ (d[:, :, None] * U)) / s[:, None]
+            V = V.masked_fill((s <= 1e-7 * values[:, :1])[:, None], torch.nan)
+            found.append((U, s, V))
+        U, s, V = (torch.stack(parts) for parts in zip(*found, strict=True))
+        return Triplets(U, s, V)
+
+    def _gram_parts(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """f'(a) (runs, n, hidden) and W Wᵀ (runs, hidden, hidden), in float64."""
+        weights = self.weights.double()
+        return self._slope(self.encode(X)).double(), weights @ weights.mT
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        a = torch.baddbmm(self.biases[:, None], x, self.weights.mT)
+        return a.sigmoid_() if self.units == "sigmoid" else a
+
+    def _slope(self, h: Tensor) -> Tensor:
+        return h * (1 - h) if self.units == "sigmoid" else torch.ones_like(h)
+
+    def _number(self, name: str, value: float | Sequence[float]) -> Tensor:
+        """A parameter of training as a tensor (runs, 1)."""
+        values = _per_run(name, value, self.runs)
+        for one in values:
+            if not 0 <= one < math.inf:
+                raise ValueError(f"{name} = {one}: finite numbers, not negative, are allowed")
+        return self.weights.new_tensor(values)[:, None]
+
+    def _check(self, X: Tensor, in_range: bool = False) -> None:
+        if X.ndim != 2 or X.shape[1] != self.visible or X.dtype != self.weights.dtype or len(X) == 0:
+            wanted = f"(n, {self.visible}) of type {self.weights.dtype}"
+            raise ValueError(f"X of shape {tuple(X.shape)} and type {X.dtype}: {wanted} is allowed")
+        if not torch.isfinite(X).all():
+            raise ValueError("X has entries that are not finite: finite ones are allowed")
+        if in_range and (X.min() < 0 or X.max() > 1):
+            low, high = float(X.min()), float(X.max())
+            raise ValueError(f"X from {low:g} to {high:g}: 0 to 1 is allowed with the cross-entropy")
+
+
+class _Batches:
+    """(x, x̃), each (runs, batch, visible), for every step; runs with equal seed share both."""
+
+    def __init__(self, X: Tensor, size: int, epochs: int, seeds: Sequence[int], level: Tensor, corruption: str):
+        self.X, self.size, self.epochs, self.corruption = X, size, epochs, corruption
+        self.streams = list(dict.fromkeys(seeds))
+        self.place = [self.streams.index(seed) for seed in seeds]
+        self.level = level[:, :, None]
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        n, X = len(self.X), self.X
+        draws = [(generator(seed), generator(seed)) for seed in self.streams]  # order and corruption do not mix
+        noisy = bool((self.level > 0).any())
+        kind = torch.rand if self.corruption == "masking" else torch.randn
+        for _ in range(self.epochs):
+            orders = torch.stack([torch.randperm(n, generator=order) for order, _ in draws])
+            for start in range(0, n - self.size + 1, self.size):
+                x = X[orders[:, start : start + self.size].to(X.device)][self.place]
+                if not noisy:
+                    yield x, x
+                    continue
+                shape = (self.size, X.shape[1])
+                numbers = torch.stack([kind(shape, generator=noise, dtype=X.dtype) for _, noise in draws])
+                numbers = numbers.to(X.device)[self.place]
+                yield x, x * (numbers >= self.level) if kind is torch.rand else x + self.level.sqrt() * numbers
+
+
+class _Update:
+    """parameter ← parameter - step, in place, with a learning rate (runs, 1) for each run."""
+
+    def __init__(self, parameters: Sequence[Tensor], rate: Tensor, kind: str):
+        self.parameters, self.kind, self.count = parameters, kind, 0
+        self.rates = [rate.view(-1, *(1,) * (p.ndim - 1)) for p in parameters]
+        self.memory = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters if kind == "adam"]
+
+    def __call__(self, gradients: Sequence[Tensor]) -> None:
+        self.count += 1
+        if self.kind == "sgd":
+            for parameter, gradient, rate in zip(self.parameters, gradients, self.rates, strict=True):
+                parameter.sub_(gradient * rate)
+            return
+        first_scale, second_scale = 1 - 0.9**self.count, math.sqrt(1 - 0.999**self.count)
+        for parameter, gradient, rate, (first, second) in zip(
+            self.parameters, gradients, self.rates, self.memory, strict=True
+        ):
+            first.lerp_(gradient, 0.1)
+            second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+            scale = torch.sqrt(second, out=gradient).div_(second_scale).add_(1e-8)
+            parameter.sub_(torch.div(first, scale, out=scale).mul_(rate / first_scale))
+
+
+def _check_name(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} = {value!r}: one of {', '.join(allowed)} is allowed")
+
+
+def _per_run(name: str, value: Any, runs: int) -> list[Any]:
+    """One value, repeated, or a sequence of one value a run."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        value = value.tolist()
+    if not isinstance(value, Sequence):
+        return [value] * runs
+    if len(value) != runs:
+        raise ValueError(f"{name} has {len(value)} values: one value, or one for each of the {runs} runs, is allowed")
+    return list(value)
