@@ -183,42 +183,11 @@ class RBM:
         self.visible_bias = self.visible_bias.to(X, copy=True)
         if bias_from_data:
             self.visible_bias = torch.logit(X.mean(0).clamp(0.01, 0.99)) / self.gain
-        parameters = (self.weights, self.visible_bias, self.hidden_bias)
-        velocities = [torch.zeros_like(p) for p in parameters]
-        chains = X.new_zeros(batch, self.hidden) if algorithm == "pcd" else None
+        training = _Training(self, algorithm == "pcd", steps, min(batch, len(X)) if algorithm == "cd" else batch, draw)
         for rate, keep in zip(rates, momenta, strict=True):
             for rows in torch.randperm(len(X), generator=draw).to(X.device).split(batch):
-                v = X[rows]
-                h = self._hidden(v)
-                model_v, model_h = self._run(_sample(h, draw) if chains is None else chains, steps, draw)
-                if chains is not None:
-                    chains = _sample(model_h, draw)
-                for (x, y), sign, beta in (((v, h), 1, keep), ((model_v, model_h), -1, 1)):
-                    alpha = sign * rate * self.gain / len(x)
-                    velocities[0].addmm_(x.T, y, beta=beta, alpha=alpha)
-                    velocities[1].mul_(beta).add_(x.sum(0), alpha=alpha)
-                    velocities[2].mul_(beta).add_(y.sum(0), alpha=alpha)
-                if decay > 0:
-                    velocities[0].add_(self.weights, alpha=-rate * decay)
-                for parameter, velocity in zip(parameters, velocities, strict=True):
-                    parameter.add_(velocity)
+                training.step(X, rows, rate, keep, decay)
         return self
-
-    def _run(self, h: Tensor, steps: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        """``steps`` steps h → v from hidden states h: the last v, and the means of h given it."""
-        for _ in range(steps - 1):
-            h = _sample(self._hidden(self._visible(h, draw)), draw)
-        v = self._visible(h, draw)
-        return v, self._hidden(v)
-
-    def _hidden(self, v: Tensor) -> Tensor:
-        """f(vW + c) without checks."""
-        return torch.addmm(self.hidden_bias, v, self.weights, beta=self.gain, alpha=self.gain).sigmoid_()
-
-    def _visible(self, h: Tensor, draw: torch.Generator) -> Tensor:
-        """What visible units take given h: a sample where they are binary, else f(hWᵀ + b)."""
-        v = torch.addmm(self.visible_bias, h, self.weights.T, beta=self.gain, alpha=self.gain).sigmoid_()
-        return _sample(v, draw) if self.units == "binary" else v
 
     def _log_partition(self) -> Tensor:
         """log Z in float64, by summing over the states of the smaller layer."""
@@ -256,18 +225,93 @@ def pretrain(widths: Sequence[int], X: Tensor, *, seed: Seed, **arguments: Any) 
     return stack
 
 
-def _sample(probability: Tensor, draw: torch.Generator) -> Tensor:
-    """Independent zeros and ones, of these probabilities of one to within 2^-17.
+class _Training:
+    """One step of contrastive divergence after the other, in memory that is allocated once: fresh pages at every step
+    would cost more than the random numbers.
 
-    Random bits are what sampling costs, so that four numbers are cut from 64 of them. With j uniform in 0, …, 2^16 - 1,
-    the event (j + 1/2)/2^16 < p has a probability that is a multiple of 2^-16, the nearest one to p.
+    Rows of ``v`` and ``h``: first the batch, then the chains, so that one product gives the difference of the two
+    means. ``chain`` has the hidden states that the chains start from.
     """
-    bits = torch.empty(-(-probability.numel() // 4), dtype=torch.int64).random_(-(2**63), None, generator=draw)
-    uniform = (
-        bits.view(torch.int16)[: probability.numel()].view(probability.shape).to(probability.device, torch.float32)
-    )
-    uniform.add_(2**15 + 0.5).mul_(2**-16)  # 17 bits, so exact
-    return torch.lt(uniform, probability, out=torch.empty_like(probability))
+
+    def __init__(self, rbm: RBM, persistent: bool, k: int, batch: int, draw: torch.Generator):
+        self.rbm, self.persistent, self.k, self.draw = rbm, persistent, k, draw
+        self.parameters = (rbm.weights, rbm.visible_bias, rbm.hidden_bias)
+        self.velocities = [torch.zeros_like(p) for p in self.parameters]
+        new = rbm.weights.new_zeros
+        self.v, self.h = new(2 * batch, rbm.visible), new(2 * batch, rbm.hidden)
+        self.chain, self.signs = new(batch, rbm.hidden), new(2 * batch)
+        self.noise = _Noise(batch * max(rbm.visible, rbm.hidden), rbm.weights.device)
+
+    def step(self, X: Tensor, rows: Tensor, rate: float, momentum: float, decay: float) -> None:
+        """One update from the samples ``rows`` of X."""
+        n = len(rows)
+        m = len(self.chain) if self.persistent else n
+        torch.index_select(X, 0, rows, out=self.v[:n])
+        self._hidden(slice(n))
+        self._run(slice(n, n + m), self.chain[:m])
+
+        # ⟨v h⟩ over the batch less ⟨v h⟩ over the chains, as a product of all rows with signs.
+        v, h, signs = self.v[: n + m], self.h[: n + m], self.signs[: n + m]
+        signs[:n], signs[n:] = 1 / n, -1 / m
+        weights, visible_bias, hidden_bias = self.velocities
+        hidden_bias.addmv_(h.T, signs, beta=momentum, alpha=rate * self.rbm.gain)
+        visible_bias.addmv_(v.T, signs, beta=momentum, alpha=rate * self.rbm.gain)
+        weights.addmm_(v.T, h.mul_(signs[:, None]), beta=momentum, alpha=rate * self.rbm.gain)
+        if decay > 0:
+            weights.add_(self.rbm.weights, alpha=-rate * decay)
+        for parameter, velocity in zip(self.parameters, self.velocities, strict=True):
+            parameter.add_(velocity)
+
+    def _run(self, rows: slice, chain: Tensor) -> None:
+        """k steps h → v of the chains: leaves the last v and the means of h given it in ``rows``."""
+        v, h = self.v[rows], self.h[rows]
+        if not self.persistent:
+            self.noise.sample(self.h[: len(chain)], self.draw, out=chain)
+        for step in range(self.k):
+            if step > 0:
+                self.noise.sample(h, self.draw, out=chain)
+            self._visible(chain, v)
+            self._hidden(rows)
+        if self.persistent:
+            self.noise.sample(h, self.draw, out=chain)
+
+    def _hidden(self, rows: slice) -> None:
+        """h = f(vW + c)."""
+        rbm = self.rbm
+        torch.addmm(rbm.hidden_bias, self.v[rows], rbm.weights, beta=rbm.gain, alpha=rbm.gain, out=self.h[rows])
+        self.h[rows].sigmoid_()
+
+    def _visible(self, h: Tensor, v: Tensor) -> None:
+        """v becomes what visible units take given h: a sample where they are binary, else f(hWᵀ + b)."""
+        rbm = self.rbm
+        torch.addmm(rbm.visible_bias, h, rbm.weights.T, beta=rbm.gain, alpha=rbm.gain, out=v).sigmoid_()
+        if rbm.units == "binary":
+            self.noise.sample(v, self.draw, out=v)
+
+
+class _Noise:
+    """Independent zeros and ones, of given probabilities of one to within 2^-17.
+
+    Random bits are what sampling costs, so four numbers are cut from 64 of them. With j uniform in 0, …, 2^16 - 1, the
+    event (j + 1/2)/2^16 < p has the probability (multiple of 2^-16) that is nearest to p.
+    """
+
+    def __init__(self, most: int, device: torch.device):
+        self.bits = torch.empty(-(-most // 4), dtype=torch.int64)
+        self.uniform = torch.empty(most, device=device)
+
+    def sample(self, probability: Tensor, draw: torch.Generator, out: Tensor) -> Tensor:
+        """Zeros and ones in ``out``, which may be ``probability``."""
+        count = probability.numel()
+        bits = self.bits[: -(-count // 4)].random_(-(2**63), None, generator=draw).view(torch.int16)
+        uniform = self.uniform[:count].copy_(bits[:count])
+        uniform.add_(2**15 + 0.5).mul_(2**-16)  # 17 bits, so exact
+        return torch.lt(uniform.view(probability.shape), probability, out=out)
+
+
+def _sample(probability: Tensor, draw: torch.Generator) -> Tensor:
+    noise = _Noise(probability.numel(), probability.device)
+    return noise.sample(probability, draw, out=torch.empty_like(probability))
 
 
 def _check_data(X: Tensor, visible: int) -> None:
