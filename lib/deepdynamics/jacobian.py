@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from torch import Tensor
 
+from deepdynamics.blocklanczos import NotConverged, TopSingular, cumulative_spectra, cumulative_triplets, top_singular  # noqa: F401
+from deepdynamics.localisation import Localisation, localisation  # noqa: F401
+
 Map = Callable[[Tensor], Tensor]
 Array = NDArray[np.float64]
 

@@ -1,0 +1,404 @@
+r"""Leading singular triplets of a Jacobian that is never formed: block Golub–Kahan bidiagonalisation on cached
+products.
+
+With the orthonormal blocks P = (P_1, ..., P_j) and Q = (Q_1, ..., Q_j) of the two sides,
+
+    A Q = P B,        Aᵀ P = Q Bᵀ + Q_{j+1} S Eᵀ,
+
+where B is upper triangular and banded and E picks the last block. A triplet (x, σ, y) of the small matrix B gives the
+triplet (P x, σ, Q y) of A with ‖Aᵀu - σv‖ = ‖S Eᵀx‖. A is J or its transpose, whichever makes the side of Q the smaller
+one: only Q is kept and reorthogonalised (Simon and Zha 2000), so that memory does not grow with the larger side beyond
+the vectors that are returned. What is returned has been checked with fresh products.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from deepdynamics.networks import Seed, generator
+
+Map = Callable[[Tensor], Tensor]
+
+_CHUNK = 4096  # entries that are summed in the working precision before float64 takes over
+
+
+class NotConverged(RuntimeError):
+    """Residuals stay above ``tol``; ``residuals`` (k,) says how far they came, ``products`` at what cost."""
+
+    def __init__(self, message: str, residuals: Tensor, products: int):
+        super().__init__(message)
+        self.residuals = residuals
+        self.products = products
+
+
+@dataclass(frozen=True)
+class TopSingular:
+    """Leading singular triplets: J v_i = s_i u_i, Jᵀ u_i = s_i v_i.
+
+    U (out, k) and V (in, k) with orthonormal columns, s (k,) descending, residuals (k,) =
+    max(‖Jᵀu - sv‖, ‖Jv - su‖)/s_1, and the number of columns that were sent through J and Jᵀ.
+    """
+
+    U: Tensor
+    s: Tensor
+    V: Tensor
+    residuals: Tensor
+    products: int
+
+    def __iter__(self) -> Iterator[Tensor | int]:
+        return (getattr(self, field.name) for field in fields(self))
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """A map at a point: its value, and products of its Jacobian and of the transpose with rows (n, ...) of vectors."""
+
+    value: Tensor
+    forward: Map
+    adjoint: Map
+
+
+def linearised(f: Map, x: Tensor) -> Linearised:
+    """``f`` at the input ``x``: what depends on x alone is computed once and kept.
+
+    >>> point = linearised(torch.square, torch.tensor([1.0, 2.0]))
+    >>> point.forward(torch.eye(2))
+    tensor([[2., 0.],
+            [0., 4.]])
+    """
+    if not isinstance(x, Tensor) or not x.is_floating_point() or not torch.isfinite(x).all():
+        kind = f"of shape {tuple(x.shape)} and type {x.dtype}" if isinstance(x, Tensor) else f"of {type(x).__name__}"
+        raise ValueError(f"x {kind}: one finite floating point input is allowed")
+    with torch.no_grad():
+        value = f(x)
+        if not isinstance(value, Tensor):
+            raise ValueError(f"f returns {type(value).__name__}: a tensor is allowed")
+        if not value.is_floating_point() or not torch.isfinite(value).all():
+            raise ValueError(f"f(x) of shape {tuple(value.shape)} and type {value.dtype}: finite values are allowed")
+        if value.numel() == 0 or x.numel() == 0:
+            raise ValueError(f"x of shape {tuple(x.shape)}, f(x) of shape {tuple(value.shape)}: entries are needed")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node")
+            push = torch.func.linearize(f, x.detach())[1]
+        pull = torch.func.vjp(f, x.detach())[1]
+    return Linearised(value, torch.func.vmap(push), torch.func.vmap(lambda u: pull(u)[0]))
+
+
+def top_singular(f: Map, x: Tensor, k: int, *, tol: float = 1e-6, seed: Seed = 0, block: int = 8) -> TopSingular:
+    """The k leading singular triplets of the Jacobian of ``f`` at one input ``x`` (no batch axis).
+
+    >>> U, s, V, residuals, products = top_singular(lambda x: x * torch.tensor([1.0, -3.0, 2.0]), torch.zeros(3), 2)
+    >>> [f"{float(value):.5f}" for value in s]
+    ['3.00000', '2.00000']
+    """
+    point = linearised(f, x)
+    return _triplets([point], x, k, tol, seed, block)
+
+
+def cumulative_triplets(
+    layers: Sequence[Map],
+    x: Tensor,
+    k: int,
+    *,
+    depths: Sequence[int] | None = None,
+    tol: float = 1e-6,
+    seed: Seed = 0,
+    block: int = 8,
+) -> Iterator[TopSingular]:
+    """Leading singular triplets of J_{0→l} for the chosen depths l (1 is the first layer; None: all), one after the
+    other: one forward sweep linearises every layer once."""
+    if len(layers) == 0:
+        raise ValueError("layers is empty: at least one map is needed")
+    chosen = range(1, len(layers) + 1) if depths is None else depths
+    if any(not 1 <= depth <= len(layers) for depth in chosen):
+        raise ValueError(f"depths = {list(chosen)}: integers from 1 to {len(layers)} are allowed")
+    points: list[Linearised] = []
+    value = x
+    for layer in layers[: max(chosen, default=0)]:
+        points.append(linearised(layer, value))
+        value = points[-1].value
+    for depth in chosen:
+        sizes = x.numel(), points[depth - 1].value.numel()
+        yield _triplets(points[:depth], x, min(k, *sizes), tol, seed, block)
+
+
+def cumulative_spectra(
+    layers: Sequence[Map],
+    x: Tensor,
+    k: int,
+    *,
+    tol: float = 1e-6,
+    seed: Seed = 0,
+) -> Tensor:
+    """The k leading singular values of J_{0→l} for every layer l, (len(layers), k), NaN beyond the rank.
+
+    >>> cumulative_spectra([lambda x: x * torch.tensor([1.0, 3.0]), lambda x: x[:1]], torch.ones(2), 2).round(decimals=4)
+    tensor([[3., 1.],
+            [1., nan]])
+    """
+    if k < 1 or k > x.numel():
+        raise ValueError(f"k = {k}: an integer from 1 to the size of x, {x.numel()}, is allowed")
+    result = x.new_full((len(layers), k), torch.nan)
+    for row, found in zip(result, cumulative_triplets(layers, x, k, tol=tol, seed=seed), strict=True):
+        positive = found.s[found.s > 0]
+        row[: len(positive)] = positive
+    return result
+
+
+class _Operator:
+    """A (wide side n → N, n ≤ N) on rows, counting the columns sent through it."""
+
+    def __init__(self, points: Sequence[Linearised], x: Tensor):
+        self.points, self.x = points, x
+        self.transposed = points[-1].value.numel() < x.numel()
+        sizes = (x.numel(), points[-1].value.numel())
+        self.n, self.N = min(sizes), max(sizes)
+        self.products = 0
+
+    def J(self, V: Tensor) -> Tensor:
+        V = V.reshape(len(V), *self.x.shape)
+        for point in self.points:
+            V = point.forward(V)
+        return V.reshape(len(V), -1)
+
+    def JT(self, U: Tensor) -> Tensor:
+        U = U.reshape(len(U), *self.points[-1].value.shape)
+        for point in reversed(self.points):
+            U = point.adjoint(U)
+        return U.reshape(len(U), -1)
+
+    def up(self, rows: Tensor) -> Tensor:
+        return self._checked(self.JT(rows) if self.transposed else self.J(rows))
+
+    def down(self, rows: Tensor) -> Tensor:
+        return self._checked(self.J(rows) if self.transposed else self.JT(rows))
+
+    def _checked(self, rows: Tensor) -> Tensor:
+        self.products += len(rows)
+        if not torch.isfinite(rows).all():
+            raise ValueError("f has a Jacobian at x that is not finite: finite weights and slopes are allowed")
+        return rows.detach()
+
+
+def _inner(A: Tensor, B: Tensor) -> Tensor:
+    """A Bᵀ (rows of A with rows of B), accumulated in float64."""
+    total = torch.zeros(len(A), len(B), dtype=torch.float64, device=A.device)
+    step = A.shape[1] if A.dtype == torch.float64 else _CHUNK
+    for start in range(0, A.shape[1], step):
+        total += A[:, start : start + step] @ B[:, start : start + step].T
+    return total
+
+
+def _orthonormal(rows: Tensor, floor: float) -> tuple[Tensor, Tensor, float]:
+    """rows = Cᵀ O, with O (r, n) orthonormal and C (r, b) float64; directions with norm at most ``floor`` are
+    dropped. Also the condition of what is left."""
+    coefficients = torch.eye(len(rows), dtype=torch.float64, device=rows.device)
+    condition = 1.0
+    for sweep in range(3):
+        values, vectors = torch.linalg.eigh(_inner(rows, rows))
+        norms = values.clamp(min=0).sqrt()
+        # Gram eigenvalues below eps (of the working precision) times the largest are rounding.
+        eps = torch.finfo(rows.dtype).eps
+        keep = norms > (max(floor, 3 * eps**0.5 * float(norms[-1]) if len(norms) else 0.0) if sweep == 0 else 0.0)
+        dropped = (norms > floor) & ~keep
+        if sweep == 0 and dropped.any():
+            # Two groups of very different scales: the small one is orthogonalised against the large one by itself.
+            return _graded(rows, vectors, keep, floor)
+        norms, vectors = norms[keep], vectors[:, keep]
+        if len(norms) == 0:
+            return rows[:0], coefficients[:0], 1.0
+        if sweep == 0:
+            condition = float(norms[-1] / norms[0])
+        rows = (vectors / norms).T.to(rows.dtype) @ rows
+        coefficients = (norms[:, None] * vectors.T) @ coefficients
+        if sweep > 0 and float(norms[-1] / norms[0]) < 1.01:
+            break
+    return rows, coefficients, condition
+
+
+def _graded(rows: Tensor, vectors: Tensor, large: Tensor, floor: float) -> tuple[Tensor, Tensor, float]:
+    O1, C1, _ = _orthonormal(vectors[:, large].T.to(rows.dtype) @ rows, floor)
+    rest = vectors[:, ~large].T.to(rows.dtype) @ rows
+    overlap = torch.zeros(len(rest), len(O1), dtype=torch.float64, device=rows.device)
+    for _ in range(2):
+        change = _inner(rest, O1)
+        rest = rest - change.to(rows.dtype) @ O1
+        overlap += change
+    O2, C2, condition = _orthonormal(rest, floor)
+    top = C1 @ vectors[:, large].T + overlap.T @ vectors[:, ~large].T
+    return torch.cat((O1, O2)), torch.cat((top, C2 @ vectors[:, ~large].T)), 1e3 * max(condition, 1.0)
+
+
+class _Basis:
+    """Orthonormal rows on the smaller side, in pieces so that memory follows what is used."""
+
+    def __init__(self, n: int, like: Tensor):
+        self.n, self.like, self.size = n, like, 0
+        self.pieces: list[Tensor] = []
+
+    def append(self, rows: Tensor) -> None:
+        self.pieces.append(rows)
+        self.size += len(rows)
+        if len(self.pieces) > 1 and len(self.pieces[-2]) + len(rows) <= 64:
+            last = self.pieces.pop()
+            self.pieces[-1] = torch.cat((self.pieces[-1], last))
+
+    def project_out(self, rows: Tensor) -> Tensor:
+        for piece in self.pieces:
+            rows = rows - _inner(piece, rows).to(rows.dtype).T @ piece
+        return rows
+
+    def combine(self, Y: Tensor) -> Tensor:
+        """Yᵀ Q for Y (size, c)."""
+        total, start = torch.zeros(Y.shape[1], self.n, dtype=self.like.dtype, device=self.like.device), 0
+        for piece in self.pieces:
+            total += Y[start : start + len(piece)].T.to(piece.dtype) @ piece
+            start += len(piece)
+        return total
+
+
+def _random(count: int, n: int, like: Tensor, draws: torch.Generator) -> Tensor:
+    return torch.randn(count, n, generator=draws, dtype=torch.float64).to(like)
+
+
+def _extend(basis: _Basis, rows: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """rows (already free of the blocks they share most with) = (in the span of the basis) + Cᵀ O, O new and
+    orthonormal to the basis."""
+    found, C, condition = _orthonormal(basis.project_out(rows), floor)
+    if len(found) and condition > 30:
+        found, again, _ = _orthonormal(basis.project_out(found), 1e-3)
+        C = again @ C
+    return found, C
+
+
+def _triplets(points: Sequence[Linearised], x: Tensor, k: int, tol: float, seed: Seed, block: int) -> TopSingular:
+    operator = _Operator(points, x)
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= operator.n:
+        out = points[-1].value.numel()
+        raise ValueError(f"k = {k}: an integer from 1 to min(out, in) = min({out}, {x.numel()}) is allowed")
+    if not 0 < tol < 1:
+        raise ValueError(f"tol = {tol}: a number between 0 and 1 is allowed")
+    if block < 1:
+        raise ValueError(f"block = {block}: a positive integer is allowed")
+    draws = generator(seed)
+    with torch.no_grad():
+        small, products_floor = _bidiagonalise(operator, x, k, tol, draws, block)
+        return _certified(operator, x, small, k, tol, products_floor, draws)
+
+
+def _bidiagonalise(
+    operator: _Operator, x: Tensor, k: int, tol: float, draws: torch.Generator, block: int
+) -> tuple[Tensor, float]:
+    """Ritz vectors (≤ k, n) on the smaller side whose estimated residuals are below tol, and the noise floor."""
+    n, eps = operator.n, torch.finfo(x.dtype).eps
+    basis = _Basis(n, x)
+    Q, _, _ = _orthonormal(_random(min(block, n), n, x, draws), 0.0)
+    P = x.new_zeros(0, operator.N)
+    B = torch.zeros(0, 0, dtype=torch.float64, device=x.device)
+    pure, scale = True, 0.0
+    while True:
+        # A Q_j = P_{j-1} C + P_j R
+        W = operator.up(Q)
+        C = torch.zeros(len(P), len(Q), dtype=torch.float64, device=x.device)
+        for _ in range(2):
+            change = _inner(P, W)
+            W = W - change.to(W.dtype).T @ P
+            C += change
+        scale = max(scale, float(_inner(W, W).diagonal().max().sqrt()))
+        floor = 20 * eps * scale
+        P_next, R, _ = _orthonormal(W, floor)
+        grown = B.new_zeros(len(B) + len(P_next), B.shape[1] + len(Q))
+        grown[: len(B), : B.shape[1]] = B
+        grown[len(B) - len(P) : len(B), B.shape[1] :] = C
+        grown[len(B) :, B.shape[1] :] = R
+        B, P = grown, P_next
+        basis.append(Q)
+        if basis.size == n or (pure and len(P) == 0):
+            S = B.new_zeros(0, len(P))
+            break
+        # Aᵀ P_j = Q_j Rᵀ + Q_{j+1} S
+        Q, S = (Q[:0], B.new_zeros(0, 0))
+        if len(P):
+            Z = operator.down(P)
+            last = basis.pieces[-1]
+            Z = Z - _inner(last, Z).to(Z.dtype).T @ last
+            Q, S = _extend(basis, Z, floor)
+        if len(Q) > n - basis.size:
+            Q, S = Q[: n - basis.size], S[: n - basis.size]
+        if basis.size >= k and (len(B) >= k or len(Q) == 0):
+            X, s, _ = torch.linalg.svd(B, full_matrices=False)
+            estimates = (S @ X[len(B) - len(P) :, :k]).norm(dim=0) / s[0].clamp(min=1e-300)
+            if len(Q) > 0 and len(s) >= k and (estimates <= 0.5 * tol).all() and not _suspicious(s[:k], block, tol):
+                break
+        pure = len(Q) == 0
+        missing = min(block, n - basis.size) - len(Q)
+        if missing > 0:
+            fresh = _random(missing, n, x, draws)
+            for _ in range(2):
+                fresh = basis.project_out(fresh)
+                fresh = fresh - _inner(Q, fresh).to(fresh.dtype).T @ Q
+                fresh, _, _ = _orthonormal(fresh, 0.0)
+            Q = torch.cat((Q, fresh))
+    if len(B) == 0:
+        return x.new_zeros(0, n), 0.0
+    _, s, Yt = torch.linalg.svd(B, full_matrices=False)
+    count = min(k, int((s > 20 * eps * s[0]).sum()))
+    return basis.combine(Yt[:count].T), 20 * eps * float(s[0])
+
+
+def _suspicious(s: Tensor, block: int, tol: float) -> bool:
+    """Whether as many values agree as a block can hold of one multiple value: then there may be more."""
+    if len(s) <= block:
+        return False
+    return bool((s[: -block + 1] - s[block - 1 :] <= 10 * tol * s[: -block + 1]).any()) if block > 1 else False
+
+
+def _certified(
+    operator: _Operator, x: Tensor, rows: Tensor, k: int, tol: float, floor: float, draws: torch.Generator
+) -> TopSingular:
+    """Triplets from Ritz vectors by fresh products, with their residuals."""
+    rows, _, _ = _orthonormal(rows, 0.0) if len(rows) else (rows, None, None)
+    step = 16
+    big = torch.cat([operator.up(rows[i : i + step]) for i in range(0, len(rows), step)]) if len(rows) else None
+    n, N = operator.n, operator.N
+    if big is None:
+        left, s, right = x.new_zeros(0, N), torch.zeros(0, dtype=torch.float64, device=x.device), rows
+    else:
+        frame, R, _ = _orthonormal(big, floor)
+        X, s, Yt = torch.linalg.svd(R, full_matrices=False)
+        left, right = X.T.to(x.dtype) @ frame, Yt.to(x.dtype) @ rows
+    missing = k - len(s)
+    if missing:
+        left, right = _completed(left, missing, N, draws), _completed(right, missing, n, draws)
+        s = torch.cat((s, s.new_zeros(missing)))
+    top = float(s[0]) if float(s[0]) > 0 else 1.0
+    residuals = s.new_zeros(k)
+    for i in range(0, k, step):
+        part = slice(i, i + step)
+        scaled = s[part, None].to(x.dtype)
+        down = (operator.down(left[part]) - scaled * right[part]).double().norm(dim=1)
+        up = (operator.up(right[part]) - scaled * left[part]).double().norm(dim=1)
+        residuals[part] = torch.maximum(down, up) / top
+    if float(residuals.max()) > tol:
+        raise NotConverged(
+            f"tol = {tol}: {int((residuals > tol).sum())} of k = {k} residuals stay above it, the largest at "
+            f"{float(residuals.max()):.1e} after {operator.products} products; {x.dtype} reaches about "
+            f"{20 * torch.finfo(x.dtype).eps:.0e}: a larger tol or a wider type is allowed",
+            residuals,
+            operator.products,
+        )
+    U, V = (right, left) if operator.transposed else (left, right)
+    return TopSingular(U.T, s.to(x.dtype), V.T, residuals.to(x.dtype), operator.products)
+
+
+def _completed(rows: Tensor, missing: int, n: int, draws: torch.Generator) -> Tensor:
+    fresh = _random(missing, n, rows, draws)
+    for _ in range(2):
+        fresh = fresh - _inner(rows, fresh).to(fresh.dtype).T @ rows
+        fresh, _, _ = _orthonormal(fresh, 0.0)
+    return torch.cat((rows, fresh))
