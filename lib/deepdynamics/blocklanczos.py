@@ -137,7 +137,8 @@ def cumulative_spectra(
 ) -> Tensor:
     """The k leading singular values of J_{0→l} for every layer l, (len(layers), k), NaN beyond the rank.
 
-    >>> cumulative_spectra([lambda x: x * torch.tensor([1.0, 3.0]), lambda x: x[:1]], torch.ones(2), 2).round(decimals=4)
+    >>> layers = [lambda x: x * torch.tensor([1.0, 3.0]), lambda x: x[:1]]
+    >>> cumulative_spectra(layers, torch.ones(2), 2).round(decimals=4)
     tensor([[3., 1.],
             [1., nan]])
     """
