@@ -66,8 +66,8 @@ class RBM:
         self.visible, self.hidden = _count("visible", visible), _count("hidden", hidden)
         self.units, self.gain = units, _number("gain", gain, positive=True)
         scale = math.sqrt(_number("weight_var", weight_var))
-        weights = scale * torch.randn(self.visible, self.hidden, generator=generator(seed), dtype=torch.float64)
-        self.weights = weights.to(device=device, dtype=dtype)
+        normal = np.random.Generator(_random_bits(generator(seed))).standard_normal((self.visible, self.hidden))
+        self.weights = torch.as_tensor(scale * normal, dtype=dtype, device=device)
         self.visible_bias = torch.zeros(self.visible, device=device, dtype=dtype)
         self.hidden_bias = torch.zeros(self.hidden, device=device, dtype=dtype)
 
@@ -305,21 +305,26 @@ class _Training:
 class _Noise:
     """Independent zeros and ones, of given probabilities of one to within 2^-17.
 
-    Random bits are what sampling costs, so they come from numpy's fastest generator and 64 of them make four numbers.
-    With j uniform in 0, …, 2^16 - 1, the event (j + 1/2)/2^16 < p has the probability (multiple of 2^-16) that is
-    nearest to p.
+    Random bits are what sampling costs, so 64 of them make four numbers: with j uniform in 0, …, 2^16 - 1, the event
+    (j + 1/2)/2^16 < p has the probability, among the multiples of 2^-16, that is nearest to p.
     """
 
     def __init__(self, draw: torch.Generator, most: int, device: torch.device):
-        self.bits = np.random.SFC64(int(torch.randint(2**63 - 1, (), generator=draw)))
-        self.uniform = torch.empty(most, device=device)
+        self.bits, self.uniform = _random_bits(draw), torch.empty(most, device=device)
+        self.middle = torch.tensor(0.5 + 2**-17, device=device)
 
     def sample(self, probability: Tensor, out: Tensor) -> Tensor:
         """Zeros and ones in ``out``, which may be ``probability``."""
         count = probability.numel()
         bits = torch.from_numpy(self.bits.random_raw(-(-count // 4)).view(np.int16)[:count])
-        uniform = self.uniform[:count].copy_(bits).add_(2**15 + 0.5).mul_(2**-16)  # 17 bits, so exact
+        uniform = self.uniform[:count].copy_(bits)  # j - 2^15
+        torch.add(self.middle, uniform, alpha=2**-16, out=uniform)  # 17 bits, so exact
         return torch.lt(uniform.view(probability.shape), probability, out=out)
+
+
+def _random_bits(draw: torch.Generator) -> np.random.SFC64:
+    """Numpy's fastest bit generator, seeded by ``draw``."""
+    return np.random.SFC64(int(torch.randint(2**63 - 1, (), generator=draw)))
 
 
 def _check_data(X: Tensor, visible: int) -> None:
