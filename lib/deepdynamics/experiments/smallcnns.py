@@ -12,16 +12,15 @@ Jacobians are proportional to the others, so only the trained ones are measured)
 
     found, provenance = smallcnns.stored()
     found["layers"].sel(data="mnist", layer=5, quantity="largest")      # (state, network)
-    found["noise"].sel(data="cifar-100", state="trained", layer=6)      # (network, level, size)
+    found["noise"].sel(data="cifar-100", state="trained", noisy=6)      # (network, level, size)
 
 **To check it live** (about 8 s on one thread, nearly all of it training)::
 
     net = smallcnns.network_of("mnist", 0, trained=True)
     smallcnns.layer_quantities(net, smallcnns.pictures("mnist").measured[:16], (5, 6))[0]   # as in found["layers"]
 
-Measured images are dequantised, which is to say that uniform noise of one grey level is added: on a constant background
-the four inputs of a maximum would be equal, and there is no derivative there. Jacobians are with respect to grey values
-in units of their standard deviation over the training images.
+Measured images are dequantised by uniform noise of one grey level: on a constant background the four inputs of a maximum
+are equal, and there is no derivative. Jacobians are with respect to grey values in units of their standard deviation.
 """
 
 import copy
