@@ -66,7 +66,7 @@ class RBM:
         self.visible, self.hidden = _count("visible", visible), _count("hidden", hidden)
         self.units, self.gain = units, _number("gain", gain, positive=True)
         scale = math.sqrt(_number("weight_var", weight_var))
-        normal = np.random.Generator(_random_bits(generator(seed))).standard_normal((self.visible, self.hidden))
+        normal = np.random.Generator(_random_bits(generator(seed), 0)).standard_normal((self.visible, self.hidden))
         self.weights = torch.as_tensor(scale * normal, dtype=dtype, device=device)
         self.visible_bias = torch.zeros(self.visible, device=device, dtype=dtype)
         self.hidden_bias = torch.zeros(self.hidden, device=device, dtype=dtype)
@@ -310,7 +310,7 @@ class _Noise:
     """
 
     def __init__(self, draw: torch.Generator, most: int, device: torch.device):
-        self.bits, self.uniform = _random_bits(draw), torch.empty(most, device=device)
+        self.bits, self.uniform = _random_bits(draw, 1), torch.empty(most, device=device)
         self.middle = torch.tensor(0.5 + 2**-17, device=device)
 
     def sample(self, probability: Tensor, out: Tensor) -> Tensor:
@@ -322,9 +322,9 @@ class _Noise:
         return torch.lt(uniform.view(probability.shape), probability, out=out)
 
 
-def _random_bits(draw: torch.Generator) -> np.random.SFC64:
-    """Numpy's fastest bit generator, seeded by ``draw``."""
-    return np.random.SFC64(int(torch.randint(2**63 - 1, (), generator=draw)))
+def _random_bits(draw: torch.Generator, stream: int) -> np.random.SFC64:
+    """Numpy's fastest bit generator, seeded by ``draw``; weights and noise of one seed are different streams."""
+    return np.random.SFC64([int(torch.randint(2**63 - 1, (), generator=draw)), stream])
 
 
 def _check_data(X: Tensor, visible: int) -> None:
@@ -360,7 +360,7 @@ def _number(name: str, value: float, positive: bool = False) -> float:
 
 
 def _per_epoch(name: str, value: float | Sequence[float], epochs: int) -> list[float]:
-    values = [value] * epochs if isinstance(value, (int, float)) else list(value)
-    if len(values) != epochs:
-        raise ValueError(f"{name} has {len(values)} values for epochs = {epochs}: one, or one an epoch, is allowed")
-    return [_number(name, v) for v in values]
+    values = np.asarray(value, dtype=float)
+    if values.shape not in ((), (epochs,)):
+        raise ValueError(f"{name} has {values.size} values for epochs = {epochs}: one, or one an epoch, is allowed")
+    return [_number(name, v) for v in np.broadcast_to(values, epochs).tolist()]
