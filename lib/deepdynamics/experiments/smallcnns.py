@@ -19,8 +19,8 @@ Jacobians are proportional to the others, so only the trained ones are measured)
     net = smallcnns.network_of("mnist", 0, trained=True)
     smallcnns.layer_quantities(net, smallcnns.pictures("mnist").measured[:16], (5, 6))[0]   # as in found["layers"]
 
-Measured images are dequantised by uniform noise of one grey level: on a constant background the four inputs of a maximum
-are equal, and there is no derivative. Jacobians are with respect to grey values in units of their standard deviation.
+Measured images are dequantised by uniform noise of one grey level: on a constant background the inputs of a maximum are
+equal, and there is no derivative. Jacobians are with respect to grey values in units of their standard deviation.
 """
 
 import copy
@@ -256,9 +256,8 @@ def _describe(s: Tensor, V: Tensor, side: int) -> list[float]:
 
 
 def _noise(net: CNN, images: Pictures, draw: int, depths: Sequence[int]) -> Found:
-    """Accuracy and share of active units (levels, layers) on images with noise; `SIZES` of the Jacobians there
-    (depths, levels, 3): means over images, of the logarithm for the ten leading values.
-    """
+    """Accuracy and share of active units (levels, layers) on images with noise; `SIZES` of the Jacobians there (depths,
+    levels, 3): means over images, of the logarithm for the ten leading values."""
     noise = torch.randn(images.test_X.shape, generator=generator(draw))
     right, active = [], []
     for level in LEVELS:
