@@ -13,13 +13,14 @@ the vectors that are returned. What is returned has been checked with fresh prod
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
+from deepdynamics.linearised import Linearised, linearised
 from deepdynamics.networks import Seed, generator
 
 Map = Callable[[Tensor], Tensor]
@@ -52,41 +53,6 @@ class TopSingular:
 
     def __iter__(self) -> Iterator[Tensor | int]:
         return (getattr(self, field.name) for field in fields(self))
-
-
-@dataclass(frozen=True)
-class Linearised:
-    """A map at a point: its value, and products of its Jacobian and of the transpose with rows (n, ...) of vectors."""
-
-    value: Tensor
-    forward: Map
-    adjoint: Map
-
-
-def linearised(f: Map, x: Tensor) -> Linearised:
-    """``f`` at the input ``x``: what depends on x alone is computed once and kept.
-
-    >>> point = linearised(torch.square, torch.tensor([1.0, 2.0]))
-    >>> point.forward(torch.eye(2))
-    tensor([[2., 0.],
-            [0., 4.]])
-    """
-    if not isinstance(x, Tensor) or not x.is_floating_point() or not torch.isfinite(x).all():
-        kind = f"of shape {tuple(x.shape)} and type {x.dtype}" if isinstance(x, Tensor) else f"of {type(x).__name__}"
-        raise ValueError(f"x {kind}: one finite floating point input is allowed")
-    with torch.no_grad():
-        value = f(x)
-        if not isinstance(value, Tensor):
-            raise ValueError(f"f returns {type(value).__name__}: a tensor is allowed")
-        if not value.is_floating_point() or not torch.isfinite(value).all():
-            raise ValueError(f"f(x) of shape {tuple(value.shape)} and type {value.dtype}: finite values are allowed")
-        if value.numel() == 0 or x.numel() == 0:
-            raise ValueError(f"x of shape {tuple(x.shape)}, f(x) of shape {tuple(value.shape)}: entries are needed")
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node")
-            push = torch.func.linearize(f, x.detach())[1]
-        pull = torch.func.vjp(f, x.detach())[1]
-    return Linearised(value, torch.func.vmap(push), torch.func.vmap(lambda u: pull(u)[0]))
 
 
 def top_singular(f: Map, x: Tensor, k: int, *, tol: float = 1e-6, seed: Seed = 0, block: int = 8) -> TopSingular:
@@ -301,7 +267,8 @@ def _bidiagonalise(
     Q, _, _ = _orthonormal(_random(min(block, n), n, x, draws), 0.0)
     P = x.new_zeros(0, operator.N)
     B = torch.zeros(0, 0, dtype=torch.float64, device=x.device)
-    pure, scale = True, 0.0
+    pure, scale, check = True, 0.0, k + block
+    history: list[tuple[int, float]] = []
     while True:
         # A Q_j = P_{j-1} C + P_j R
         W = operator.up(Q)
@@ -331,11 +298,12 @@ def _bidiagonalise(
             Q, S = _extend(basis, Z, floor)
         if len(Q) > n - basis.size:
             Q, S = Q[: n - basis.size], S[: n - basis.size]
-        if basis.size >= k and (len(B) >= k or len(Q) == 0):
+        if basis.size >= check and len(B) >= k and len(Q) > 0:
             X, s, _ = torch.linalg.svd(B, full_matrices=False)
-            estimates = (S @ X[len(B) - len(P) :, :k]).norm(dim=0) / s[0].clamp(min=1e-300)
-            if len(Q) > 0 and len(s) >= k and (estimates <= 0.5 * tol).all() and not _suspicious(s[:k], block, tol):
+            reached = float((S @ X[len(B) - len(P) :, :k]).norm(dim=0).max() / s[0] / (0.5 * tol))
+            if reached <= 1 and not _suspicious(s[:k], block, tol):
                 break
+            check = _next_check(history, basis.size, reached, block)
         pure = len(Q) == 0
         missing = min(block, n - basis.size) - len(Q)
         if missing > 0:
@@ -350,6 +318,16 @@ def _bidiagonalise(
     _, s, Yt = torch.linalg.svd(B, full_matrices=False)
     count = min(k, int((s > 20 * eps * s[0]).sum()))
     return basis.combine(Yt[:count].T), 20 * eps * float(s[0])
+
+
+def _next_check(history: list[tuple[int, float]], size: int, reached: float, block: int) -> int:
+    """When to look at B again, from the rate at which the residuals fall: an SVD costs as much as many products."""
+    ahead = 0.1 * size
+    if history and reached < history[-1][1]:
+        before, worse = history[-1]
+        ahead = min(ahead, 0.8 * (size - before) * math.log(max(reached, 1.0)) / math.log(worse / reached))
+    history.append((size, reached))
+    return size + max(block, int(ahead))
 
 
 def _suspicious(s: Tensor, block: int, tol: float) -> bool:
@@ -369,13 +347,15 @@ def _certified(
     n, N = operator.n, operator.N
     if big is None:
         left, s, right = x.new_zeros(0, N), torch.zeros(0, dtype=torch.float64, device=x.device), rows
+        turned = left
     else:
         frame, R, _ = _orthonormal(big, floor)
         X, s, Yt = torch.linalg.svd(R, full_matrices=False)
-        left, right = X.T.to(x.dtype) @ frame, Yt.to(x.dtype) @ rows
+        left, right, turned = X.T.to(x.dtype) @ frame, Yt.to(x.dtype) @ rows, Yt.to(x.dtype) @ big
     missing = k - len(s)
     if missing:
         left, right = _completed(left, missing, N, draws), _completed(right, missing, n, draws)
+        turned = torch.cat((turned, operator.up(right[len(s) :])))
         s = torch.cat((s, s.new_zeros(missing)))
     top = float(s[0]) if float(s[0]) > 0 else 1.0
     residuals = s.new_zeros(k)
@@ -383,7 +363,7 @@ def _certified(
         part = slice(i, i + step)
         scaled = s[part, None].to(x.dtype)
         down = (operator.down(left[part]) - scaled * right[part]).double().norm(dim=1)
-        up = (operator.up(right[part]) - scaled * left[part]).double().norm(dim=1)
+        up = (turned[part] - scaled * left[part]).double().norm(dim=1)
         residuals[part] = torch.maximum(down, up) / top
     if float(residuals.max()) > tol:
         raise NotConverged(
