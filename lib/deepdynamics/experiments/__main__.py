@@ -10,7 +10,13 @@ from collections.abc import Sequence
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_variable] = "1"
 
-EXPERIMENTS: dict[int, tuple[str, ...]] = {2: ("trainability",), 4: ("gain",), 6: ("smallcnns",), 7: ("autoencoding", "prediction")}
+EXPERIMENTS: dict[int, tuple[str, ...]] = {
+    2: ("trainability",),
+    4: ("gain",),
+    5: ("finetuning", "pretraining"),
+    6: ("smallcnns",),
+    7: ("autoencoding", "prediction"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,202 @@
+r"""Stacks of restricted Boltzmann machines as deep networks: variants, layer Jacobians in closed form, fine-tuning.
+
+A stack is trained from below, each machine on the means of the one before (:mod:`deepdynamics.rbm`), and then read as a
+network of logistic layers with gain g,
+
+.. math:: h^l = f(\rho\,x^{l-1} W^l + c^l), \qquad
+    J^l = \rho\,g\,\operatorname{diag}\bigl(h^l (1 - h^l)\bigr) W^{l\top},
+
+whose states are x^l = h^l, or one of three variants, applied while training as well:
+
+- dropout (Hinton et al. 2012): the inputs of a machine are dropped at random in training, and in the network weights
+  are multiplied by the share ρ that was kept;
+- pooling: x^l has the maxima of groups of neighbouring units, so that J^l keeps one row of each group;
+- skip connections: where widths agree x^l = (x^{l-1} + h^l)/2, so that J^l → (I + J^l)/2; the mean stays in [0, 1].
+
+Torch; training in the dtype of the data, Jacobians in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepdynamics.networks import Seed, generator
+from deepdynamics.rbm import RBM
+
+__all__ = ["Stack", "fine_tune", "log_determinants", "train"]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Trained machines, first layer first, and how the network made of them differs from a plain chain of means."""
+
+    machines: tuple[RBM, ...]
+    keep: float = 1.0
+    pool: int = 1
+    skip: bool = False
+
+    def layer(self, number: int, x: Tensor) -> Tensor:
+        """State of layer ``number`` (0 is the first machine's) from the state below it, (…, below) -> (…, width)."""
+        h = self.machines[number].hidden_probability(self.keep * x)
+        if self.pool > 1:
+            h = h.unflatten(-1, (-1, self.pool)).amax(-1)
+        return (x + h) / 2 if self.skip and x.shape[-1] == h.shape[-1] else h
+
+    def states(self, x: Tensor) -> list[Tensor]:
+        """x^0 = ``x`` (…, input), x^1, …, x^L."""
+        found = [x]
+        for number in range(len(self.machines)):
+            found.append(self.layer(number, found[-1]))
+        return found
+
+    def factors(self, x: Tensor) -> list[Tensor]:
+        """J^l (width of l, width of l - 1) at one input ``x`` (input,), first layer first, float64.
+
+        >>> stack = train((6, 4, 4), torch.rand(100, 6), seed=0, epochs=1, learning_rate=0.1)
+        >>> [tuple(J.shape) for J in stack.factors(torch.rand(6))]
+        [(4, 6), (4, 4)]
+        """
+        if x.ndim != 1:
+            raise ValueError(f"x of shape {tuple(x.shape)}: one input, without a batch axis, is allowed")
+        x, found = x.double(), []
+        for number, machine in enumerate(self.machines):
+            h = machine.hidden_probability(self.keep * x)
+            J = (self.keep * machine.gain * h * (1 - h))[:, None] * machine.weights.double().T
+            if self.pool > 1:
+                groups = torch.arange(0, len(h), self.pool, device=h.device)
+                J = J[groups + h.unflatten(0, (-1, self.pool)).argmax(1)]
+            if self.skip and J.shape[0] == J.shape[1]:
+                J = (torch.eye(len(J), dtype=J.dtype, device=J.device) + J) / 2
+            found.append(J)
+            x = self.layer(number, x)
+        return found
+
+    def reconstruction_errors(self, x: Tensor) -> Tensor:
+        """Mean squared error of each machine's reconstruction of the states it is given, (layers,), for inputs
+        (n, input)."""
+        below = self.states(x)[:-1]
+        errors = [(m.reconstruct(self.keep * s) - s).square().mean() for m, s in zip(self.machines, below, strict=True)]
+        return torch.stack(errors)
+
+
+def train(
+    widths: Sequence[int],
+    X: Tensor,
+    *,
+    seed: Seed,
+    epochs: int,
+    momentum: float | Sequence[float] = 0.0,
+    dropout: float = 0.0,
+    pool: int = 1,
+    skip: bool = False,
+    **arguments: Any,
+) -> Stack:
+    """A stack with ``widths`` = (input, hidden, …) of units, before pooling, trained greedily on X (samples, input).
+
+    ``arguments`` are those of :class:`deepdynamics.rbm.RBM` (units, gain, weight_var) and of its ``fit``. With dropout
+    a new mask of the inputs is drawn for each sample and epoch. Without variants the same as
+    :func:`deepdynamics.rbm.pretrain`, number for number.
+
+    Raises ``ValueError`` for a dropout outside [0, 1), a ``pool`` that does not divide the widths, and what a machine
+    refuses.
+    """
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout = {dropout}: a number in [0, 1) is allowed")
+    if len(widths) < 2:
+        raise ValueError(f"widths = {tuple(widths)}: at least a visible and a hidden width are needed")
+    if pool < 1 or any(width % pool for width in widths[1:]):
+        raise ValueError(f"pool = {pool}: a divisor of the hidden widths {tuple(widths[1:])} is allowed")
+    draw = generator(seed)
+    own = {name: arguments.pop(name) for name in ("units", "gain", "weight_var") if name in arguments}
+    stack = Stack((), 1 - dropout, pool, skip)
+    for _, hidden in pairwise(widths):
+        machine = RBM(X.shape[1], hidden, **own, seed=draw, dtype=X.dtype, device=X.device)
+        if dropout == 0:
+            machine.fit(X, epochs=epochs, momentum=momentum, **arguments, seed=draw)
+        else:
+            momenta = [momentum] * epochs if isinstance(momentum, (int, float)) else list(momentum)
+            _fit_with_dropout(machine, X, 1 - dropout, momenta, dict(arguments), draw)
+        stack = Stack((*stack.machines, machine), 1 - dropout, pool, skip)
+        X = stack.layer(len(stack.machines) - 1, X)
+    return stack
+
+
+def _fit_with_dropout(
+    machine: RBM, X: Tensor, keep: float, momenta: list[float], arguments: dict[str, Any], draw: torch.Generator
+) -> None:
+    for momentum in momenta:
+        mask = torch.rand(X.shape, generator=draw).to(X) < keep
+        machine.fit(X * mask, epochs=1, momentum=momentum, **arguments, seed=draw)
+        arguments["bias_from_data"] = False  # in the first epoch only
+
+
+def log_determinants(stack: Stack, X: Tensor) -> Tensor:
+    r"""Mean natural logarithm of all singular values of the Jacobian at each input of X (n, input): (n,), float64.
+
+    For a plain stack of hidden layers of one width N the product of all singular values is a product over layers, and
+    the input enters it through the slopes alone:
+
+    .. math:: \frac1N \sum_k \log s_k = \frac1N \sum_l \Bigl[\sum_i \log\bigl(g\,h^l_i(1 - h^l_i)\bigr)
+        + \log\det(W^{l\top} W^l)^{1/2}\Bigr] .
+
+    Raises ``ValueError`` for a stack with pooling, skip connections, or widths that change or exceed the input's.
+
+    >>> stack = train((6, 4, 4), torch.rand(100, 6), seed=0, epochs=1, learning_rate=0.1)
+    >>> x = torch.rand(6)
+    >>> whole = torch.linalg.svdvals(torch.linalg.multi_dot(stack.factors(x)[::-1])).log().mean()
+    >>> torch.allclose(log_determinants(stack, x[None])[0], whole)
+    True
+    """
+    shapes = [tuple(m.weights.shape) for m in stack.machines]
+    if stack.pool > 1 or stack.skip or len({s[1] for s in shapes}) > 1 or shapes[0][0] < shapes[0][1]:
+        raise ValueError(f"stack with layers {shapes}: a plain one of one width, at most that of the input, is allowed")
+    total = torch.zeros(len(X), dtype=torch.float64, device=X.device)
+    states = stack.states(X.double())
+    for machine, h in zip(stack.machines, states[1:], strict=True):
+        log_slope = torch.log(stack.keep * machine.gain * h * (1 - h))
+        total += log_slope.mean(1) + torch.linalg.svdvals(machine.weights.double()).log().mean()
+    return total
+
+
+def fine_tune(
+    stack: Stack,
+    X: Tensor,
+    y: Tensor,
+    X_test: Tensor,
+    y_test: Tensor,
+    *,
+    epochs: int,
+    learning_rate: float,
+    batch_size: int = 100,
+    seed: Seed,
+) -> float:
+    """Accuracy on (X_test, y_test) after all layers of a plain stack, with a softmax readout that starts at zero, are
+    trained on (X, y) with Adam and the cross-entropy; the stack itself stays as it is."""
+    if stack.pool > 1 or stack.skip or stack.keep < 1:
+        raise ValueError("stack with dropout, pooling or skip connections: a plain one is allowed")
+    draw, classes = generator(seed), int(y.max()) + 1
+    gains = [machine.gain for machine in stack.machines]
+    weights = [machine.weights.clone().requires_grad_() for machine in stack.machines]
+    biases = [machine.hidden_bias.clone().requires_grad_() for machine in stack.machines]
+    readout = X.new_zeros(weights[-1].shape[1], classes).requires_grad_()
+    offset = X.new_zeros(classes).requires_grad_()
+
+    def logits(x: Tensor) -> Tensor:
+        for gain, W, b in zip(gains, weights, biases, strict=True):
+            x = torch.sigmoid(gain * (x @ W + b))
+        return x @ readout + offset
+
+    optimiser = torch.optim.Adam([*weights, *biases, readout, offset], lr=learning_rate, foreach=True)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(X), generator=draw).to(X.device).split(batch_size):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(logits(X[rows]), y[rows]).backward()
+            optimiser.step()
+    with torch.no_grad():
+        return float((logits(X_test).argmax(1) == y_test).double().mean())
