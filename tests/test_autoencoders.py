@@ -251,6 +251,16 @@ def test_loss_reconstruction_and_their_pieces():
     assert ae.encode(X).shape == (2, 1500, 5)
 
 
+@pytest.mark.parametrize("loss", autoencoders.LOSSES)
+def test_a_start_at_the_mean_gives_back_the_mean(loss):
+    ae, X = nets(2, loss=loss), samples()
+    X[:, 0] = 0.0  # a pixel that is never lit
+    ae.start_at_mean(X)
+    ae.weights.zero_()
+    mean = X.mean(0).clamp(min=1e-3) if loss == "cross-entropy" else X.mean(0)
+    torch.testing.assert_close(ae.reconstruct(X), mean.expand(2, 40, 9), rtol=1e-12, atol=1e-15)
+
+
 def test_draws_repeat_and_types_stay():
     one, other = Autoencoders(2, 6, 3, seed=4), Autoencoders(2, 6, 3, seed=4)
     assert one.weights.equal(other.weights) and one.weights.dtype == torch.float32

@@ -111,6 +111,17 @@ class Autoencoders:
         self.biases = self.weights.new_zeros(self.runs, self.hidden)
         self.visible_biases = self.weights.new_zeros(self.runs, self.visible)
 
+    def start_at_mean(self, X: Tensor) -> None:
+        """Set the visible biases so that a code of 0 gives back the mean of X (n, visible); with logistic outputs no
+        closer to 0 and 1 than 0.001.
+
+        Pixels that never change are then right from the start. Otherwise the weights have to make them so, and shared
+        weights make the encoder sensitive to what no image shows.
+        """
+        self._check(X, in_range=self.loss == "cross-entropy")
+        mean = X.mean(0)
+        self.visible_biases[:] = mean.clamp(1e-3, 1 - 1e-3).logit() if self.loss == "cross-entropy" else mean
+
     def fit(
         self,
         X: Tensor,

@@ -1,6 +1,6 @@
 """Does the spectrum of the Jacobian, before training or after one epoch, tell how good a classifier will be?
 
-A hundred and eight configurations of a multilayer perceptron for each of two data sets, three seeds each: tanh or ReLU
+A hundred and eight configurations of a multilayer perceptron for each of two data sets, two seeds each: tanh or ReLU
 units, 1, 3 or 6 hidden layers, width 32 or 128, weight variance a quarter, once and four times the critical one, and
 three learning rates of plain SGD; eight epochs, batches of 100. MNIST: 10,000 training and 5,000 test images.
 CIFAR-100: the first ten classes, grey, 5,000 and 1,000 images. Images are centred and scaled by one mean and deviation
@@ -53,7 +53,7 @@ GRID = {
 CRITICAL = {"tanh": 1.0, "relu": 2.0}
 WEIGHT_VARS = (0.25, 1.0, 4.0)  # times the critical one
 RATES = (0.01, 0.05, 0.25)
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 EPOCHS, BATCH, CLASSES, LOOKED_AT = 8, 100, 10, 32
 SPECTRAL = ("log_square", "log_largest", "log_median", "participation")
 QUANTITIES = (
