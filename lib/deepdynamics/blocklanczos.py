@@ -55,7 +55,9 @@ class TopSingular:
         return (getattr(self, field.name) for field in fields(self))
 
 
-def top_singular(f: Map, x: Tensor, k: int, *, tol: float = 1e-6, seed: Seed = 0, block: int = 8) -> TopSingular:
+def top_singular(
+    f: Map, x: Tensor, k: int, *, tol: float = 1e-6, seed: Seed = 0, block: int = 4, max_products: int | None = None
+) -> TopSingular:
     """The k leading singular triplets of the Jacobian of ``f`` at one input ``x`` (no batch axis).
 
     >>> U, s, V, residuals, products = top_singular(lambda x: x * torch.tensor([1.0, -3.0, 2.0]), torch.zeros(3), 2)
@@ -63,7 +65,7 @@ def top_singular(f: Map, x: Tensor, k: int, *, tol: float = 1e-6, seed: Seed = 0
     ['3.00000', '2.00000']
     """
     point = linearised(f, x)
-    return _triplets([point], x, k, tol, seed, block)
+    return _triplets([point], x, k, tol, seed, block, max_products)
 
 
 def cumulative_triplets(
@@ -74,7 +76,8 @@ def cumulative_triplets(
     depths: Sequence[int] | None = None,
     tol: float = 1e-6,
     seed: Seed = 0,
-    block: int = 8,
+    block: int = 4,
+    max_products: int | None = None,
 ) -> Iterator[TopSingular]:
     """Leading singular triplets of J_{0→l} for the chosen depths l (1 is the first layer; None: all), one after the
     other: one forward sweep linearises every layer once."""
@@ -90,7 +93,7 @@ def cumulative_triplets(
         value = points[-1].value
     for depth in chosen:
         sizes = x.numel(), points[depth - 1].value.numel()
-        yield _triplets(points[:depth], x, min(k, *sizes), tol, seed, block)
+        yield _triplets(points[:depth], x, min(k, *sizes), tol, seed, block, max_products)
 
 
 def cumulative_spectra(
@@ -243,7 +246,9 @@ def _extend(basis: _Basis, rows: Tensor, floor: float) -> tuple[Tensor, Tensor]:
     return found, C
 
 
-def _triplets(points: Sequence[Linearised], x: Tensor, k: int, tol: float, seed: Seed, block: int) -> TopSingular:
+def _triplets(
+    points: Sequence[Linearised], x: Tensor, k: int, tol: float, seed: Seed, block: int, max_products: int | None
+) -> TopSingular:
     operator = _Operator(points, x)
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= operator.n:
         out = points[-1].value.numel()
@@ -252,14 +257,15 @@ def _triplets(points: Sequence[Linearised], x: Tensor, k: int, tol: float, seed:
         raise ValueError(f"tol = {tol}: a number between 0 and 1 is allowed")
     if block < 1:
         raise ValueError(f"block = {block}: a positive integer is allowed")
+    limit = 40 * k + 4000 if max_products is None else max_products
     draws = generator(seed)
     with torch.no_grad():
-        small, products_floor = _bidiagonalise(operator, x, k, tol, draws, block)
+        small, products_floor = _bidiagonalise(operator, x, k, tol, draws, block, limit)
         return _certified(operator, x, small, k, tol, products_floor, draws)
 
 
 def _bidiagonalise(
-    operator: _Operator, x: Tensor, k: int, tol: float, draws: torch.Generator, block: int
+    operator: _Operator, x: Tensor, k: int, tol: float, draws: torch.Generator, block: int, limit: int
 ) -> tuple[Tensor, float]:
     """Ritz vectors (≤ k, n) on the smaller side whose estimated residuals are below tol, and the noise floor."""
     n, eps = operator.n, torch.finfo(x.dtype).eps
@@ -268,6 +274,7 @@ def _bidiagonalise(
     P = x.new_zeros(0, operator.N)
     B = torch.zeros(0, 0, dtype=torch.float64, device=x.device)
     pure, scale, check = True, 0.0, k + block
+    width = drawn = len(Q)
     history: list[tuple[int, float]] = []
     while True:
         # A Q_j = P_{j-1} C + P_j R
@@ -301,11 +308,20 @@ def _bidiagonalise(
         if basis.size >= check and len(B) >= k and len(Q) > 0:
             X, s, _ = torch.linalg.svd(B, full_matrices=False)
             reached = float((S @ X[len(B) - len(P) :, :k]).norm(dim=0).max() / s[0] / (0.5 * tol))
-            if reached <= 1 and not _suspicious(s[:k], block, tol):
-                break
+            if reached <= 1:
+                if not _crowded(s[:k], drawn, tol):
+                    break
+                width += block
+            elif operator.products >= limit:
+                raise NotConverged(
+                    f"max_products = {limit}: the largest of k = {k} residuals is about {reached * tol / 2:.1e}, "
+                    f"tol = {tol} is asked for, and {operator.products} products are spent",
+                    (S @ X[len(B) - len(P) :, :k]).norm(dim=0) / s[0],
+                    operator.products,
+                )
             check = _next_check(history, basis.size, reached, block)
         pure = len(Q) == 0
-        missing = min(block, n - basis.size) - len(Q)
+        missing = min(width, n - basis.size) - len(Q)
         if missing > 0:
             fresh = _random(missing, n, x, draws)
             for _ in range(2):
@@ -313,6 +329,7 @@ def _bidiagonalise(
                 fresh = fresh - _inner(Q, fresh).to(fresh.dtype).T @ Q
                 fresh, _, _ = _orthonormal(fresh, 0.0)
             Q = torch.cat((Q, fresh))
+            drawn += missing
     if len(B) == 0:
         return x.new_zeros(0, n), 0.0
     _, s, Yt = torch.linalg.svd(B, full_matrices=False)
@@ -330,11 +347,11 @@ def _next_check(history: list[tuple[int, float]], size: int, reached: float, blo
     return size + max(block, int(ahead))
 
 
-def _suspicious(s: Tensor, block: int, tol: float) -> bool:
-    """Whether as many values agree as a block can hold of one multiple value: then there may be more."""
-    if len(s) <= block:
+def _crowded(s: Tensor, drawn: int, tol: float) -> bool:
+    """Whether as many values agree as random vectors were drawn: a value of higher multiplicity shows no more often."""
+    if len(s) < drawn:
         return False
-    return bool((s[: -block + 1] - s[block - 1 :] <= 10 * tol * s[: -block + 1]).any()) if block > 1 else False
+    return bool((s[: len(s) - drawn + 1] - s[drawn - 1 :] <= 10 * tol * s[: len(s) - drawn + 1]).any())
 
 
 def _certified(
