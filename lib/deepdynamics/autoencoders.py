@@ -240,7 +240,8 @@ class Autoencoders:
     def singular_values(self, X: Tensor) -> Tensor:
         """Singular values of J(x), descending, (runs, n, min(hidden, visible)), in float64.
 
-        From the eigenvalues of the small Gram matrix J Jᵀ: right to about 1e-8 times the largest, and 0 below that.
+        From the eigenvalues of the small Gram matrix J Jᵀ: right to about 1e-8 times the largest, and rounding below
+        that.
         """
         slope, kernel = self._gram_parts(X)
         count = min(self.hidden, self.visible)

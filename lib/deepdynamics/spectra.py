@@ -51,8 +51,8 @@ def mlp_jacobians(net: MLP, X: Tensor, depth: int | None = None) -> Tensor:
 def wide_singular_values(J: Tensor) -> Tensor:
     """Singular values (…, m) of matrices (…, m, n) with m <= n, descending, in float64.
 
-    From the eigenvalues of J Jᵀ: right to about 1e-8 times the largest, and 0 below; for 128 × 784 some ten times
-    faster than an SVD. Raises ``ValueError`` where m > n or an entry is not finite.
+    From the eigenvalues of J Jᵀ: right to about 1e-8 times the largest, and rounding below; for 128 × 784 some ten
+    times faster than an SVD. Raises ``ValueError`` where m > n or an entry is not finite.
 
     >>> wide_singular_values(torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0]]))
     tensor([2., 1.], dtype=torch.float64)

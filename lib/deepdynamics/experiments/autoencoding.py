@@ -1,8 +1,8 @@
 """Spectra and codes of autoencoders on MNIST: plain, weight decay, denoising, contractive, at several strengths.
 
-Thirteen kinds of training with eight seeds: 128 logistic units, shared weights, cross-entropy, visible biases that start
-at the mean image, 10,000 images, 12 epochs of Adam, batches of 100. Networks of one seed start from equal weights and
-see equal mini-batches whatever their kind, so that kinds are compared in pairs. Spectra, tangents: 100 test images.
+Thirteen kinds of training with eight seeds: 128 logistic units, shared weights, cross-entropy, visible biases that
+start at the mean image, 10,000 images, 12 epochs of Adam, batches of 100. Networks of one seed start from equal weights
+and see equal mini-batches whatever their kind, so that kinds are compared in pairs. Spectra, tangents: 100 test images.
 Accuracy of a linear classifier on the code: fitted to the 10,000 training images, counted on all 10,000 test images.
 
 **To draw it**::
