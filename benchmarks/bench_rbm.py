@@ -2,8 +2,9 @@
 
 One epoch over 10,000 MNIST images, 784 - 500 binary units, batches of 100, one thread, float32 everywhere. CPU time,
 runs in turns, medians; quality is the exact pseudo-likelihood an image of 200 test images (binarised at 1/2), the mean
-of nine seeds with its standard error (after one epoch persistent chains differ much from seed to seed). The bound is the time of the matrix products alone, each in the memory order that the peers use. Then a
-stack of ten layers of 256 units on 12,800 images, five epochs a layer.
+of nine seeds with its standard error (after one epoch persistent chains differ much from seed to seed). The bound is
+the time of the matrix products alone, each in the memory order that the peers use. Then a stack of ten layers of 256
+units on 12,800 images, five epochs a layer.
 """
 
 import time
