@@ -30,6 +30,8 @@ _RESHAPES = {
     _aten.unsqueeze.default,
     _aten.squeeze.dim,
     _aten.squeeze.default,
+    _aten.squeeze_.dim,
+    _aten.unsqueeze_.default,
     _aten.clone.default,
     _aten.alias.default,
 }
@@ -196,10 +198,12 @@ class _Pool:
 class _Concatenation:
     """Pictures side by side in their channels (axis 0 of (C, H, W)), each entry with a slope."""
 
-    def __init__(self, sizes: Sequence[int], slope: Tensor):
-        self.sizes, self.slope = sizes, _last(slope[None])
+    def __init__(self, sizes: Sequence[int], slope: Tensor | None = None):
+        self.sizes, self.slope = list(sizes), None if slope is None else _last(slope[None])
 
     def forward(self, *parts: Tensor) -> Tensor:
+        if self.slope is None:
+            return torch.cat(parts, dim=1)
         whole = torch.empty_like(self.slope.expand(len(parts[0]), -1, -1, -1), memory_format=torch.channels_last)
         start = 0
         for part, size in zip(parts, self.sizes, strict=True):
@@ -208,6 +212,8 @@ class _Concatenation:
         return whole
 
     def adjoint(self, u: Tensor) -> tuple[Tensor, ...]:
+        if self.slope is None:
+            return u.split(self.sizes, dim=1)
         parts = zip(u.split(self.sizes, dim=1), self.slope.split(self.sizes, dim=1), strict=True)
         return tuple(part * slope for part, slope in parts)
 
@@ -306,6 +312,10 @@ class _Program:
                 step = _Scale(slope)
         elif target is _aten.convolution.default and self._plain_convolution(node):
             step = _Convolution(self.values[first].shape, self.values[args[1]].detach(), args[3], args[4])
+        elif self._pictures(node):
+            step, inputs = _Concatenation([self.values[part].shape[0] for part in args[0]]), tuple(args[0])
+        elif target is _aten.add.Tensor and inputs == (args[0],) and self.values[first].shape == value.shape:
+            step = None
         elif target is _aten.addmm.default and inputs == (args[1],) and not node.kwargs:
             step = _Matrix(self.values[args[2]])
         elif target is _aten.mm.default and inputs == (args[0],):
@@ -379,8 +389,9 @@ class _Recorder(fx.Interpreter):
         self.values: dict[fx.Node, Any] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        self.values[n] = super().run_node(n)
-        return self.values[n]
+        found = super().run_node(n)
+        self.values[n] = fx.node.map_aggregate(found, lambda t: t.detach() if isinstance(t, Tensor) else t)
+        return found
 
 
 def _laid_out(weight: Tensor) -> Tensor:
