@@ -8,7 +8,7 @@ units of the standard deviation of each colour over ImageNet and is not clipped 
     from deepdynamics.experiments import cnnnoise
 
     found = cnnnoise.stored()                               # xarray.Dataset
-    found.accuracy                                          # (kind of change, level, picture): shares of draws
+    found.accuracy                                          # (level, picture): shares of draws
     found.sums.sel(depth="logits", sum="squares")           # ‖J‖_F² (image, level)
 """
 
@@ -33,11 +33,12 @@ from deepdynamics.sweeps import sweep
 __all__ = ["DEPTHS", "KEY", "LEVELS", "changed", "store", "stored"]
 
 KEY = "cnn-jacobian.noise"
-LEVELS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+LEVELS = (0.0, 0.1, 0.2, 0.4, 0.8)
+ENDS = (0.0, 0.8)  # for the untrained networks
 DEPTHS = ("conv1", "fire9", "logits")
 IMAGES, ALL = tuple(range(16)), tuple(range(64))
 CHANGES = ("noise", "contrast")
-DRAWS = 4
+DRAWS = 2
 PROBES = 4  # the same at every level
 
 
@@ -59,16 +60,16 @@ def changed(x: Tensor, change: str, level: float, *, seed: int, draw: int = 0) -
 
 
 @torch.no_grad()
-def _right(level: float, change: str) -> NDArray[np.float64]:
+def _right(level: float) -> NDArray[np.float64]:
     """Share of draws in which each of the pictures is classified right, (pictures,)."""
     pictures, net = imagenets.pictures(), imagenets.trained()
     found = np.empty((DRAWS, len(ALL)))
     for draw in range(DRAWS):
         for image in ALL:
-            x = changed(pictures.x[image], change, level, seed=image, draw=draw)
+            x = changed(pictures.x[image], "noise", level, seed=image, draw=draw)
             found[draw, image] = float(net(x).argmax() == pictures.labels[image])
-        if change != "noise" or level == 0:
-            found[draw:] = found[draw]
+        if level == 0:
+            found[:] = found[0]
             break
     return found.mean(0)
 
@@ -90,10 +91,10 @@ def store(resume: str | Path, workers: int = 1) -> Path:
     code = results.loaded_code()
     version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
     folder, start = Path(resume) / version, time.perf_counter()
-    accuracy = sweep(_right, {"change": CHANGES, "level": LEVELS}, workers=workers, resume=folder / "accuracy")
+    accuracy = sweep(_right, {"level": LEVELS}, workers=workers, resume=folder / "accuracy")
     grid: dict[str, Any] = {"image": IMAGES, "kind": ("trained",), "level": LEVELS}
     sums = sweep(_sums_of, grid, workers=workers, resume=folder / "sums")
-    grid = {"image": IMAGES[::2], "kind": ("untrained",), "level": LEVELS}
+    grid = {"image": IMAGES[::2], "kind": ("untrained",), "level": ENDS}
     untrained = sweep(_sums_of, grid, workers=workers, resume=folder / "sums")
     grid = {"image": ALL, "kind": ("trained",), "level": (0.0,)}
     clean = sweep(_sums_of, grid, workers=workers, resume=folder / "sums")
@@ -125,14 +126,14 @@ def stored() -> xarray.Dataset:
     quantities = ["squares", "fourths", "norm", "active"]
     return xarray.Dataset(
         {
-            "accuracy": (("change", "level", "picture"), arrays["accuracy"]),
+            "accuracy": (("level", "picture"), arrays["accuracy"]),
             "sums": (("image", "level", "depth", "sum"), arrays["sums"]),
-            "untrained": (("untrained_image", "level", "depth", "sum"), arrays["untrained"]),
+            "untrained": (("untrained_image", "end", "depth", "sum"), arrays["untrained"]),
             "clean": (("picture", "depth", "sum"), arrays["clean"]),
         },
         coords={
-            "change": list(CHANGES),
             "level": parameters["levels"],
+            "end": list(ENDS),
             "picture": list(ALL),
             "image": parameters["images"],
             "untrained_image": parameters["images"][::2],

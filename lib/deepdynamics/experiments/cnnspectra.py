@@ -43,14 +43,14 @@ __all__ = ["COUNT", "DIRECTIONS", "KEY", "LEVELS", "PICTURES", "SHOWN", "leading
 
 KEY, PICTURES = "cnn-jacobian.spectra", "cnn-jacobian.pictures"
 NETS = ("trained", "untrained")
-COUNT = {"trained": 100, "untrained": 50}  # singular triplets
+COUNT = {"trained": 50, "untrained": 50}  # singular triplets
 IMAGES = tuple(range(8))
 TOLERANCE = 3e-3
 DRAWS = 4
 DIRECTIONS = ("first", "leading", "trailing", "random")
 LEVELS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # root mean square over the entries of the picture
 WALKED = ("fire9", "logits")  # depths along whose singular directions finite steps are made
-SHOWN = (1, 2, 5, 10, 20, 50, 100)  # ranks whose energy is stored as a picture
+SHOWN = (1, 2, 5, 10, 20, 50)  # ranks whose energy is stored as a picture
 SIDE = 56  # pixels of a stored picture
 SIGNED_IMAGES = (0, 1, 2, 3)
 
@@ -87,7 +87,7 @@ def _map(kind: str, image: int, depth: str) -> nn.Sequential:
     return imagenets.prefix(net, imagenets.DEPTHS[imagenets.NETWORK][depth])
 
 
-def _triplets_of(image: int, kind: str, depth: str) -> NDArray[np.float32]:
+def _triplets_of(depth: str, image: int, kind: str) -> NDArray[np.float32]:
     """Everything that is looked at while the singular vectors are there, as one flat array (`_FIELDS`)."""
     start = time.process_time()
     found = leading(kind, image, depth, COUNT[kind])
@@ -159,13 +159,17 @@ def _unpacked(flat: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
 
 
 def store(resume: str | Path, workers: int = 1) -> Path:
-    """Compute everything and store it as two results; finished cells are kept in a folder below `resume`."""
+    """Compute everything and store it as two results; finished cells are kept in a folder below `resume`.
+
+    The depths with the most to say come first, so that an interrupted run leaves some of them complete.
+    """
     code = results.loaded_code()
     version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
     depths = imagenets.DEPTHS[imagenets.NETWORK]
-    grid: dict[str, Any] = {"image": IMAGES, "kind": NETS, "depth": list(depths)}
+    order = sorted(depths, key=lambda name: (name not in WALKED, -depths[name]))
+    grid: dict[str, Any] = {"depth": order, "image": IMAGES, "kind": NETS}
     cells = sweep(_triplets_of, grid, workers=workers, resume=Path(resume) / version)
-    fields = _unpacked(cells.values)
+    fields = _unpacked(cells.sel(depth=list(depths)).transpose("image", "kind", "depth", ...).values)
     parameters = {
         "network": imagenets.NETWORK,
         "depths": depths,
