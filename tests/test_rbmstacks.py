@@ -114,3 +114,34 @@ def test_global_random_state_is_left_alone():
     torch.manual_seed(0)
     train((12, 8), X, seed=0, dropout=0.2, **RECIPE)
     assert np.array_equal(torch.rand(3), expected)
+
+
+def test_all_singular_values_where_first_units_are_saturated_beyond_rounding():
+    """Pixels times a large weight switch units off to 1e-30; their log slopes must be in the determinant."""
+    X, _ = patterns(dtype=torch.float64)
+    stack = train((12, 8, 8, 8), X, seed=2, **RECIPE)
+    stack.machines[0].hidden_bias += torch.tensor([0, 0, 0, 0, 5.0, -30.0, 50.0, -70.0], dtype=torch.float64)
+    for x in X[:3]:
+        found = stack.log_singular_values(x)
+        assert found.shape == (8,) and torch.isfinite(found).all() and (found.diff() <= 0).all()
+        assert float(found[0] - found[-1]) > 60
+        torch.testing.assert_close(found.mean(), log_determinants(stack, x[None])[0], rtol=1e-10, atol=1e-9)
+        leading = torch.linalg.svdvals(torch.linalg.multi_dot(stack.factors(x)[::-1])).log()
+        torch.testing.assert_close(found[:3], leading[:3], rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("widths", [(12, 8), (12, 8, 5), (12, 16, 8)])
+def test_all_singular_values_are_those_of_the_product(widths):
+    X, _ = patterns(dtype=torch.float64)
+    stack = train(widths, X, seed=2, dropout=0.2, **RECIPE)
+    factors = stack.factors(X[0])
+    whole = factors[0] if len(factors) == 1 else torch.linalg.multi_dot(factors[::-1])
+    torch.testing.assert_close(
+        stack.log_singular_values(X[0]).exp(), torch.linalg.svdvals(whole), rtol=1e-9, atol=1e-14
+    )
+
+
+def test_all_singular_values_need_a_plain_stack():
+    X, _ = patterns()
+    with pytest.raises(ValueError, match="stack with pooling or skip connections"):
+        train((12, 8), X, seed=0, pool=2, **RECIPE).log_singular_values(X[0])

@@ -23,9 +23,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.linalg import lapack
 from torch import Tensor
 
+from deepdynamics.jacobian import product_singular_values
 from deepdynamics.networks import Seed, generator
 from deepdynamics.rbm import RBM
 
@@ -66,9 +69,9 @@ class Stack:
             raise ValueError(f"x of shape {tuple(x.shape)}: one input, without a batch axis, is allowed")
         x, found = x.double(), []
         for number, machine in enumerate(self.machines):
-            h = machine.hidden_probability(self.keep * x)
-            J = (self.keep * machine.gain * h * (1 - h))[:, None] * machine.weights.double().T
+            J = self._slopes(number, x)[:, None] * machine.weights.double().T
             if self.pool > 1:
+                h = machine.hidden_probability(self.keep * x)
                 groups = torch.arange(0, len(h), self.pool, device=h.device)
                 J = J[groups + h.unflatten(0, (-1, self.pool)).argmax(1)]
             if self.skip and J.shape[0] == J.shape[1]:
@@ -76,6 +79,39 @@ class Stack:
             found.append(J)
             x = self.layer(number, x)
         return found
+
+    def log_singular_values(self, x: Tensor) -> Tensor:
+        """Natural logarithms, descending, of all singular values of the Jacobian at ``x`` (input,), however small:
+        (min(width, input),), float64.
+
+        By :func:`deepdynamics.jacobian.product_singular_values`, which takes one factor of condition 1e13 or more for
+        singular. In a first layer some units are saturated far beyond that by bright pixels; so it enters as the
+        singular value decomposition of W diag(slopes), which LAPACK's Jacobi method finds to full relative accuracy
+        whatever the slopes. On the CPU; not for stacks with pooling or skip connections (``ValueError``).
+        """
+        if self.pool > 1 or self.skip:
+            raise ValueError("stack with pooling or skip connections: a plain one is allowed")
+        first, *rest = self.factors(x)
+        if first.shape[0] > first.shape[1]:
+            return product_singular_values([first, *rest])
+        columns = self.machines[0].weights.double().cpu() * self._slopes(0, x.double()).cpu()
+        # joba "C", jobu "U", jobv "V", jobr "N", jobt "N", jobp "N": relative accuracy for column-scaled matrices.
+        s, _, vectors, work, _, info = lapack.dgejsv(
+            np.asfortranarray(columns.numpy()), joba=0, jobu=0, jobv=0, jobr=0, jobt=0, jobp=0
+        )
+        if info != 0:
+            raise RuntimeError(f"LAPACK's Jacobi SVD of the first layer did not converge (info = {info})")
+        scales = torch.diag(torch.from_numpy(s * (work[0] / work[1])))
+        if not rest:
+            return scales.diagonal().log()
+        rotated = rest[0].cpu() @ torch.from_numpy(np.ascontiguousarray(vectors))
+        return product_singular_values([scales, rotated, *(J.cpu() for J in rest[1:])])
+
+    def _slopes(self, number: int, x: Tensor) -> Tensor:
+        """ρ g h (1 - h) in layer ``number``, without cancellation where h is 1 to rounding."""
+        machine = self.machines[number]
+        u = machine.gain * (self.keep * x @ machine.weights.to(x) + machine.hidden_bias.to(x))
+        return self.keep * machine.gain * torch.sigmoid(u) * torch.sigmoid(-u)
 
     def reconstruction_errors(self, x: Tensor) -> Tensor:
         """Mean squared error of each machine's reconstruction of the states it is given, (layers,), for inputs
@@ -158,8 +194,8 @@ def log_determinants(stack: Stack, X: Tensor) -> Tensor:
         raise ValueError(f"stack with layers {shapes}: a plain one of one width, at most that of the input, is allowed")
     total = torch.zeros(len(X), dtype=torch.float64, device=X.device)
     states = stack.states(X.double())
-    for machine, h in zip(stack.machines, states[1:], strict=True):
-        log_slope = torch.log(stack.keep * machine.gain * h * (1 - h))
+    for number, machine in enumerate(stack.machines):
+        log_slope = stack._slopes(number, states[number]).log()
         total += log_slope.mean(1) + torch.linalg.svdvals(machine.weights.double()).log().mean()
     return total
 

@@ -1,4 +1,4 @@
-"""Does the spectrum of a pretrained stack predict how it fine-tunes? Twenty-eight stacks with drawn hyperparameters.
+"""Does the spectrum of a pretrained stack predict how it fine-tunes? Twenty-four stacks with drawn hyperparameters.
 
 Learning rate, epochs, weight decay and initial variance of the pretraining are drawn for each; everything else is as
 in `experiments.pretraining`. Then all layers are trained with the labels, by the same recipe for all: two epochs of
@@ -34,7 +34,7 @@ from deepdynamics.sweeps import sweep
 __all__ = ["KEY", "hyperparameters", "row", "store", "stored"]
 
 KEY = "rbm-pretraining.finetuning"
-STACKS = tuple(range(28))
+STACKS = tuple(range(24))
 EPOCHS, RATE, TESTED, IMAGES = 2, 1e-3, 5000, 8
 QUANTITIES = (
     "accuracy",  # after fine-tuning, 5,000 test digits
@@ -92,8 +92,8 @@ def store(resume: str | Path, workers: int = 1) -> Path:
     provenance = pretraining.pictures("base")[-1]
     if not provenance.real:
         raise data.DataMissing("the stacks need data: make data (a stand-in is not what they report)")
-    code = results.loaded_code()
-    version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
+    ran = pretraining.code()
+    version = hashlib.sha256(json.dumps(ran, sort_keys=True).encode()).hexdigest()[:12]
     start = time.perf_counter()
     found = sweep(row, {"stack": STACKS}, workers=workers, resume=Path(resume) / version).values
     parameters = {
@@ -104,7 +104,7 @@ def store(resume: str | Path, workers: int = 1) -> Path:
         "images": IMAGES,
         "samples": pretraining.SAMPLES,
     }
-    record = {"code": code, "data": provenance, "seconds_since_resumed": round(time.perf_counter() - start)}
+    record = {"code": ran, "data": provenance, "seconds_since_resumed": round(time.perf_counter() - start)}
     return results.save(KEY, {"table": found}, parameters=parameters, seeds=STACKS, provenance=record)
 
 
