@@ -1,0 +1,97 @@
+"""The experiments of chapter 6: controls, changes of pictures, packing, and the stored results against small reruns."""
+
+import doctest
+import math
+
+import numpy as np
+import pytest
+import torch
+from deepdynamics import data, perturbations, results, spectralsums, tangents
+from deepdynamics.experiments import cnngains, cnnnoise, cnnspectra, imagenets
+
+DATA = data.available("imagenet-samples") and data.available("squeezenet1_0")
+needs_data = pytest.mark.skipif(not DATA, reason="no SqueezeNet or pictures")
+
+
+@pytest.mark.parametrize("module", [perturbations, spectralsums, tangents, cnnnoise])
+def test_docstring_examples(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def test_untrained_networks_keep_their_signals():
+    """He's variance: the mean square of a state falls by less than a factor of ten on the whole way (fire modules have
+    two kinds of convolution, so that it is not constant); other seeds are other networks.
+    """
+    net, other = imagenets.untrained(0), imagenets.untrained(1)
+    x = torch.randn(3, 224, 224, generator=torch.Generator().manual_seed(0))
+    before = imagenets.prefix(net, 1)(x).square().mean()
+    after = imagenets.prefix(net, 9)(x).square().mean()
+    assert 0.05 < after / before < 20
+    assert not torch.equal(net.features[0].weight, other.features[0].weight)
+    assert all(not p.any() for name, p in net.named_parameters() if name.endswith("bias"))
+    torch.testing.assert_close(net(2 * x), 2 * net(x))  # homogeneous
+
+
+def test_depths_are_layers():
+    for name, depths in imagenets.DEPTHS.items():
+        assert list(depths.values()) == sorted(depths.values()) and len(depths) == 5
+        if name == imagenets.NETWORK:
+            assert max(depths.values()) == len(imagenets.untrained(0).layers)
+    with pytest.raises(ValueError, match="depth = 11"):
+        imagenets.prefix(imagenets.untrained(0), 11)
+
+
+def test_changes_of_a_picture():
+    x = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(cnnnoise.changed(x, "noise", 0.0, seed=1), x)
+    one, two = (cnnnoise.changed(x, "noise", level, seed=1) - x for level in (1.0, 2.0))
+    torch.testing.assert_close(two, 2 * one)
+    assert one.std().item() == pytest.approx(1, abs=0.1)
+    pale = cnnnoise.changed(x, "contrast", 1.0, seed=0)
+    torch.testing.assert_close(pale.mean((1, 2)), x.mean((1, 2)))
+    torch.testing.assert_close(pale.std((1, 2)), x.std((1, 2)) / 2)
+    with pytest.raises(ValueError, match="change = 'blur'"):
+        cnnnoise.changed(x, "blur", 1.0, seed=0)
+
+
+def test_cells_are_packed_and_unpacked():
+    values = {"s": torch.arange(3.0), "run": (1.0, 2.0, 3.0)}
+    flat = cnnspectra._packed(values)
+    fields = cnnspectra._unpacked(np.stack([flat, flat]))
+    assert fields["s"].shape == (2, cnnspectra.K)
+    assert fields["s"][0, :3].tolist() == [0, 1, 2] and np.isnan(fields["s"][0, 3:]).all()
+    assert fields["run"][1].tolist() == [1, 2, 3]
+    assert np.isnan(fields["signed"]).all()
+    assert flat.size == sum(math.prod(shape) for shape in cnnspectra._FIELDS.values())
+
+
+def test_stored_results_are_complete():
+    gains, noise, spectra = cnngains.stored(), cnnnoise.stored(), cnnspectra.stored()
+    assert gains.gains.shape == (16, 2, 10, len(cnngains.DIRECTIONS)) and np.isfinite(gains.gains).all()
+    assert np.isfinite(gains.sums).all() and (gains.sums > 0).all()
+    assert noise.accuracy.shape == (len(cnnnoise.LEVELS), 64) and np.isfinite(noise.sums).all()
+    assert set(spectra.depth.values) == set(imagenets.DEPTHS[imagenets.NETWORK]) and spectra.sizes["image"] >= 8
+    s = spectra.s.values
+    assert (np.diff(np.nan_to_num(s), axis=-1) <= 1e-4 * s[..., :1]).all()
+    assert spectra.attrs["largest_residual"] <= cnnspectra.TOLERANCE
+    for key in (cnngains.KEY, cnnnoise.KEY, cnnspectra.KEY, cnnspectra.PICTURES):
+        assert {"code", "machine", "date", "data"} <= set(results.load(key)[1])
+
+
+def test_the_sums_bound_the_leading_values():
+    """Σ_{i ≤ k} s_i⁴ is part of Σ s⁴, which four probes estimate to some 20 % at the logits."""
+    gains, spectra = cnngains.stored(), cnnspectra.stored()
+    part = (spectra.s.sel(depth="logits") ** 4).sum("rank")
+    whole = gains.sums.sel(layer=10, sum="fourths", image=spectra.image)
+    ratio = (part / whole).transpose("image", "kind").values.mean(0)
+    assert (ratio > 0.7).all() and (ratio < 1.3).all()
+
+
+@needs_data
+def test_a_cell_of_the_gains_is_what_is_stored():
+    found = cnngains.stored()
+    kept = found.gains.sel(image=3, kind="trained").values
+    # float32 products of convolutions, whose order of summation is the machine's.
+    np.testing.assert_allclose(cnngains.gains_of(3, "trained"), kept, rtol=2e-3)
+    sums = found.sums.sel(image=3, kind="untrained", layer=2).values
+    np.testing.assert_allclose(cnngains.sums_of(3, "untrained", 2)[:2], sums[:2], rtol=1e-3)
