@@ -26,6 +26,8 @@ from deepdynamics.networks import Seed, generator
 Map = Callable[[Tensor], Tensor]
 
 _CHUNK = 4096  # entries that are summed in the working precision before float64 takes over
+_PIECE = 256  # rows of the basis that are allocated at a time
+_FINE = 3e-8  # residual to which float64 goes on, so that values with close neighbours are right to 1e-9
 
 
 class NotConverged(RuntimeError):
@@ -209,18 +211,26 @@ class _Basis:
 
     def __init__(self, n: int, like: Tensor):
         self.n, self.like, self.size = n, like, 0
-        self.pieces: list[Tensor] = []
+        self.buffers: list[Tensor] = []
+
+    @property
+    def pieces(self) -> list[Tensor]:
+        return [buffer[: self.size - i * _PIECE] for i, buffer in enumerate(self.buffers)]
 
     def append(self, rows: Tensor) -> None:
-        self.pieces.append(rows)
-        self.size += len(rows)
-        if len(self.pieces) > 1 and len(self.pieces[-2]) + len(rows) <= 64:
-            last = self.pieces.pop()
-            self.pieces[-1] = torch.cat((self.pieces[-1], last))
+        while len(rows):
+            used = self.size % _PIECE
+            if self.size == len(self.buffers) * _PIECE:
+                self.buffers.append(self.like.new_empty(min(_PIECE, self.n), self.n))
+            taken = min(_PIECE - used, len(rows))
+            self.buffers[-1][used : used + taken] = rows[:taken]
+            self.size += taken
+            rows = rows[taken:]
 
     def project_out(self, rows: Tensor) -> Tensor:
+        rows = rows.clone()
         for piece in self.pieces:
-            rows = rows - _inner(piece, rows).to(rows.dtype).T @ piece
+            rows.addmm_(_inner(piece, rows).to(rows.dtype).T, piece, alpha=-1)
         return rows
 
     def combine(self, Y: Tensor) -> Tensor:
@@ -260,8 +270,30 @@ def _triplets(
     limit = 40 * k + 4000 if max_products is None else max_products
     draws = generator(seed)
     with torch.no_grad():
-        small, products_floor = _bidiagonalise(operator, x, k, tol, draws, block, limit)
-        return _certified(operator, x, small, k, tol, products_floor, draws)
+        _check_one_input(operator, x)
+        small, floor = _bidiagonalise(operator, x, k, tol, draws, block, limit)
+        return _certified(operator, x, small, k, tol, floor, draws)
+
+
+def _check_one_input(operator: _Operator, x: Tensor) -> None:
+    """Each sample of a batch acts on its own output only. (Pictures (C, H, W) may do that, too, by channels.)"""
+    value = operator.points[-1].value
+    if x.ndim not in (2, 4) or len(x) == 1 or value.ndim < 2 or len(value) != len(x):
+        return
+    draws = torch.Generator().manual_seed(0)
+    v = torch.randn(2, *x.shape, generator=draws, dtype=torch.float64).to(x)
+    v[0, 1:], v[1, :-1] = 0, 0
+    first, last = operator.J(v).reshape(2, *value.shape)
+    alone = first[0].any() and last[-1].any() and not first[1:].any() and not last[:-1].any()
+    if alone and x.ndim == 2:  # entry by entry is not a batch
+        v = torch.zeros(min(8, x.shape[1]), *x.shape, dtype=x.dtype, device=x.device)
+        v[range(len(v)), 0, range(len(v))] = 1
+        alone = bool(((operator.J(v) != 0).sum(dim=1) > 1).any())
+    if alone:
+        raise ValueError(
+            f"x of shape {tuple(x.shape)}: one input without a batch axis is allowed, and f treats x as {len(x)} "
+            "separate ones (what is meant as one input can be passed flat, and unflattened in f)"
+        )
 
 
 def _bidiagonalise(
@@ -276,6 +308,7 @@ def _bidiagonalise(
     pure, scale, check = True, 0.0, k + block
     width = drawn = len(Q)
     history: list[tuple[int, float]] = []
+    target = 0.5 * tol if x.dtype != torch.float64 else min(0.5 * tol, _FINE)
     while True:
         # A Q_j = P_{j-1} C + P_j R
         W = operator.up(Q)
@@ -297,24 +330,23 @@ def _bidiagonalise(
             S = B.new_zeros(0, len(P))
             break
         # Aᵀ P_j = Q_j Rᵀ + Q_{j+1} S
-        Q, S = (Q[:0], B.new_zeros(0, 0))
         if len(P):
             Z = operator.down(P)
-            last = basis.pieces[-1]
-            Z = Z - _inner(last, Z).to(Z.dtype).T @ last
-            Q, S = _extend(basis, Z, floor)
+            Q, S = _extend(basis, Z - _inner(Q, Z).to(Z.dtype).T @ Q, floor)
+        else:
+            Q, S = Q[:0], B.new_zeros(0, 0)
         if len(Q) > n - basis.size:
             Q, S = Q[: n - basis.size], S[: n - basis.size]
         if basis.size >= check and len(B) >= k and len(Q) > 0:
             X, s, _ = torch.linalg.svd(B, full_matrices=False)
-            reached = float((S @ X[len(B) - len(P) :, :k]).norm(dim=0).max() / s[0] / (0.5 * tol))
+            reached = float((S @ X[len(B) - len(P) :, :k]).norm(dim=0).max() / s[0] / target)
             if reached <= 1:
                 if not _crowded(s[:k], drawn, tol):
                     break
                 width += block
             elif operator.products >= limit:
                 raise NotConverged(
-                    f"max_products = {limit}: the largest of k = {k} residuals is about {reached * tol / 2:.1e}, "
+                    f"max_products = {limit}: the largest of k = {k} residuals is about {reached * target:.1e}, "
                     f"tol = {tol} is asked for, and {operator.products} products are spent",
                     (S @ X[len(B) - len(P) :, :k]).norm(dim=0) / s[0],
                     operator.products,
