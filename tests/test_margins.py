@@ -1,0 +1,56 @@
+"""Margins of linear networks in closed form, and of others by finite differences."""
+
+import doctest
+import math
+
+import pytest
+import torch
+from deepdynamics import margins
+from deepdynamics.margins import flip_multiple, margin, margin_step
+from deepdynamics.networks import MLP, generator
+
+F64 = torch.float64
+
+
+def test_docstring_examples():
+    assert doctest.testmod(margins).failed == 0
+
+
+def test_a_linear_network_flips_exactly_at_the_predicted_length():
+    W = torch.randn(5, 8, generator=generator(0), dtype=F64)
+    x = torch.randn(8, generator=generator(1), dtype=F64)
+    f = lambda y: y @ W.T  # noqa: E731
+    label = int(f(x).argmax())
+    direction, m, length = margin_step(f, x, label)
+    assert float(direction.norm()) == pytest.approx(1)
+    assert length == pytest.approx(m / float((W[label] - W[int(f(x).topk(2).indices[1])]).norm()))
+    # Another class may come first on the way: then earlier, never later.
+    found = flip_multiple(f, x, label, length * direction, [0.01 * k for k in range(1, 200)])
+    assert found <= 1.01
+    assert flip_multiple(f, x, label, -length * direction, [0.5, 1.0]) == math.inf
+
+
+def test_the_gradient_is_that_of_finite_differences():
+    net = MLP((6, 20, 4), "tanh", weight_var=2.0, seed=0, dtype=F64)
+    x = torch.randn(6, generator=generator(2), dtype=F64)
+    label = int(net(x).argmax())
+    direction, m, length = margin_step(net, x, label)
+    h = 1e-6
+    slope = float(margin(net, x + h * direction, label) - margin(net, x - h * direction, label)) / (2 * h)
+    assert slope == pytest.approx(-m / length, rel=1e-6)
+
+
+def test_batches_are_loops():
+    logits = torch.randn(7, 3, generator=generator(3))
+    together = margin(lambda y: y, logits, 1)
+    assert together.tolist() == [float(margin(lambda y: y, one, 1)) for one in logits]
+
+
+def test_bad_input():
+    for label in (-1, 3):
+        with pytest.raises(ValueError, match=f"label = {label}"):
+            margin(lambda y: y, torch.zeros(3), label)
+    with pytest.raises(ValueError, match="two classes"):
+        margin(lambda y: y, torch.zeros(1), 0)
+    with pytest.raises(ValueError, match="no gradient"):
+        margin_step(lambda y: torch.stack((y.sum() * 0 + 1, y.sum() * 0)), torch.ones(2), 0)
