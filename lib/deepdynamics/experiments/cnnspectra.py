@@ -18,6 +18,7 @@ residuals.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import time
@@ -44,7 +45,7 @@ __all__ = ["COUNT", "DIRECTIONS", "KEY", "LEVELS", "PICTURES", "SHOWN", "leading
 KEY, PICTURES = "cnn-jacobian.spectra", "cnn-jacobian.pictures"
 NETS = ("trained", "untrained")
 COUNT = {"trained": 50, "untrained": 50}  # singular triplets
-IMAGES = tuple(range(8))
+IMAGES, FEW = tuple(range(16)), tuple(range(8))  # all of them for the logits of the trained network, few elsewhere
 TOLERANCE = 3e-3
 DRAWS = 4
 DIRECTIONS = ("first", "leading", "trailing", "random")
@@ -167,9 +168,14 @@ def store(resume: str | Path, workers: int = 1) -> Path:
     version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
     depths = imagenets.DEPTHS[imagenets.NETWORK]
     order = sorted(depths, key=lambda name: (name not in WALKED, -depths[name]))
-    grid: dict[str, Any] = {"depth": order, "image": IMAGES, "kind": NETS}
-    cells = sweep(_triplets_of, grid, workers=workers, resume=Path(resume) / version)
-    fields = _unpacked(cells.sel(depth=list(depths)).transpose("image", "kind", "depth", ...).values)
+    fields = {name: np.full((len(IMAGES), len(NETS), len(depths), *shape), np.nan) for name, shape in _FIELDS.items()}
+    for first, images, kinds in ((["logits"], IMAGES, ["trained"]), (order, FEW, NETS)):
+        grid: dict[str, Any] = {"depth": first, "image": images, "kind": kinds}
+        cells = sweep(_triplets_of, grid, workers=workers, resume=Path(resume) / version)
+        for depth, image, kind in itertools.product(*grid.values()):
+            found = _unpacked(cells.sel(depth=depth, image=image, kind=kind).values)
+            for name, values in found.items():
+                fields[name][image, NETS.index(kind), list(depths).index(depth)] = values
     parameters = {
         "network": imagenets.NETWORK,
         "depths": depths,
@@ -187,12 +193,12 @@ def store(resume: str | Path, workers: int = 1) -> Path:
     energies, signed = _drawable(fields)
     shared: dict[str, Any] = {"parameters": parameters, "seeds": IMAGES, "provenance": provenance}
     results.save(PICTURES, {"energy": energies, "signed": signed}, **shared)
-    arrays = {name: fields[name] for name in _DIMS}
-    arrays["shares"] = fields["shares"][..., [rank - 1 for rank in SHOWN]]
+    arrays = {name: fields[name].astype(np.float32) for name in _DIMS}
+    arrays["shares"] = arrays["shares"][..., [rank - 1 for rank in SHOWN]]
     return results.save(KEY, arrays, **shared)
 
 
-def _drawable(fields: dict[str, NDArray[np.float32]]) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
+def _drawable(fields: dict[str, NDArray[Any]]) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
     """Square roots of energies of the first picture (kind, depth, shown, SIDE, SIDE), and signed pictures of the first
     and the last vector (image, depth of `WALKED`, 2, 3, SIDE, SIDE), each scaled to its own largest value.
     """
@@ -205,7 +211,7 @@ def _drawable(fields: dict[str, NDArray[np.float32]]) -> tuple[NDArray[np.uint8]
 
 
 def stored() -> xarray.Dataset:
-    """The stored result, with names for its axes; its provenance is in `.attrs`."""
+    """The stored result, with names for its axes, NaN where nothing was computed; its provenance is in `.attrs`."""
     arrays, provenance = results.load(KEY)
     parameters: Any = provenance["parameters"]
     coords: dict[str, Any] = {
