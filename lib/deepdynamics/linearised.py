@@ -10,6 +10,7 @@ random vectors, torch's are used, vectorised by vmap.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,8 +87,13 @@ def linearised(f: Map, x: Tensor) -> Linearised:
 
 def _by_torch(f: Map, x: Tensor, value: Tensor) -> Linearised:
     pull = torch.func.vjp(f, x)[1]
-    push = torch.func.linearize(f, x)[1]
-    return Linearised(value, torch.func.vmap(push), torch.func.vmap(lambda u: pull(u)[0]))
+
+    def push(v: Tensor) -> Tensor:
+        return torch.stack([torch.func.jvp(f, (x,), (row,))[1] for row in v])
+
+    with contextlib.suppress(Exception):  # control flow on data again
+        push = torch.func.vmap(torch.func.linearize(f, x)[1])
+    return Linearised(value, push, torch.func.vmap(lambda u: pull(u)[0]))
 
 
 def _agree(traced: Linearised, f: Map, x: Tensor) -> bool:
@@ -282,14 +288,15 @@ class _Program:
         del self.values, self.merged
 
     def _add(self, node: fx.Node) -> None:
-        target, args = node.target, node.args
+        target: Any = node.target
+        args: Any = node.args
         inputs = tuple(source for source in node.all_input_nodes if source in self.active)
         if target is _aten.max_pool2d_with_indices.default:
             return
         step: Any
         value, first = self.values[node], inputs[0]
         if first.target is _aten.max_pool2d_with_indices.default:
-            if args[1] != 0 or node.target.__name__ != "getitem":
+            if args[1] != 0 or target.__name__ != "getitem":
                 raise NotImplementedError
             source = first.all_input_nodes[0]
             step = _Pool(self.values[source].shape, self.values[first][1], self.merged.get(source))
@@ -304,17 +311,17 @@ class _Program:
                 self.merged[node] = slope
                 step = None
             elif self._pictures(first):
-                parts = tuple(first.args[0])
+                parts: Any = first.args[0]
                 step = _Concatenation([self.values[part].shape[0] for part in parts], slope)
                 self.steps = [entry for entry in self.steps if entry[0] is not first]
-                inputs = parts
+                inputs = tuple(parts)
             else:
                 step = _Scale(slope)
         elif target is _aten.convolution.default and self._plain_convolution(node):
             step = _Convolution(self.values[first].shape, self.values[args[1]].detach(), args[3], args[4])
         elif self._pictures(node):
             step, inputs = _Concatenation([self.values[part].shape[0] for part in args[0]]), tuple(args[0])
-        elif target is _aten.add.Tensor and inputs == (args[0],) and self.values[first].shape == value.shape:
+        elif target is _aten.add.Tensor and self._shifts(node):
             step = None
         elif target is _aten.addmm.default and inputs == (args[1],) and not node.kwargs:
             step = _Matrix(self.values[args[2]])
@@ -330,15 +337,17 @@ class _Program:
         """Whether the node lays differentiated pictures (C, H, W) side by side for one user."""
         if node.target is not _aten.cat.default or len(node.users) > 1 or self.values[node].ndim != 3:
             return False
-        axis = node.args[1] if len(node.args) > 1 else 0
-        return axis in (0, -3) and all(part in self.active for part in node.args[0])
+        args: Any = node.args
+        axis = args[1] if len(args) > 1 else 0
+        return axis in (0, -3) and all(part in self.active for part in args[0])
 
     def _plain_convolution(self, node: fx.Node) -> bool:
-        picture, weight, _, stride, padding, dilation, transposed, _, groups = node.args
+        args: Any = node.args
+        picture, weight, bias, stride, padding, dilation, transposed, _, groups = args
         value = self.values[picture]
-        return (
+        return bool(
             weight not in self.active
-            and node.args[2] not in self.active
+            and bias not in self.active
             and value.ndim == 4
             and len(value) == 1
             and not transposed
@@ -348,14 +357,23 @@ class _Program:
             and len(stride) == len(padding) == 2
         )
 
+    def _shifts(self, node: fx.Node) -> bool:
+        """Whether the node adds what does not depend on the input."""
+        first, second = node.args[:2]
+        active = isinstance(first, fx.Node) and first in self.active
+        constant = not (isinstance(second, fx.Node) and second in self.active)
+        return active and constant and self.values[node.all_input_nodes[0]].shape == self.values[node].shape
+
     def _same_shape(self, node: fx.Node) -> bool:
-        return all(self.values[source].shape == self.values[node].shape for source in node.args)
+        return all(self.values[source].shape == self.values[node].shape for source in node.all_input_nodes)
 
     def _operation(self, node: fx.Node, inputs: tuple[fx.Node, ...]) -> Callable[..., Tensor]:
-        def operation(*values: Tensor) -> Tensor:
+        target: Any = node.target
+
+        def operation(*values: Tensor) -> Any:
             known = dict(zip(inputs, values, strict=True))
             args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: known.get(n, self_values.get(n)))
-            return node.target(*args, **kwargs)
+            return target(*args, **kwargs)
 
         self_values = dict(self.values)
         return operation
