@@ -81,9 +81,9 @@ def test_stored_results_are_complete():
 def test_the_sums_bound_the_leading_values():
     """Σ_{i ≤ k} s_i⁴ is part of Σ s⁴, which four probes estimate to some 20 % at the logits."""
     gains, spectra = cnngains.stored(), cnnspectra.stored()
-    part = (spectra.s.sel(depth="logits") ** 4).sum("rank")
+    part = (spectra.s.sel(depth="logits") ** 4).sum("rank", min_count=1)
     whole = gains.sums.sel(layer=10, sum="fourths", image=spectra.image)
-    ratio = (part / whole).transpose("image", "kind").values.mean(0)
+    ratio = (part / whole).mean("image").values
     assert (ratio > 0.7).all() and (ratio < 1.3).all()
 
 
