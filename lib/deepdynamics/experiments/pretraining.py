@@ -189,7 +189,8 @@ def store(resume: str | Path, workers: int = 1) -> Path:
         "depth": DEPTH,
         "epochs": EPOCHS,
         "recipe": RECIPE,
-        "kinds": KINDS,
+        "kinds": list(KINDS),
+        "changes": KINDS,
         "quantities": list(QUANTITIES),
         "images": IMAGES,
     }
