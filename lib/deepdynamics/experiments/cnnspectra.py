@@ -51,7 +51,7 @@ DRAWS = 4
 DIRECTIONS = ("first", "leading", "trailing", "random")
 LEVELS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # root mean square over the entries of the picture
 WALKED = ("fire9", "logits")  # depths along whose singular directions finite steps are made
-SHOWN = (1, 2, 5, 10, 20, 50)  # ranks whose energy is stored as a picture
+SHOWN = (1, 2, 5, 10, 20, 50)  # ranks whose energy is stored as a picture; with more triplets there could be more
 SIDE = 56  # pixels of a stored picture
 SIGNED_IMAGES = (0, 1, 2, 3)
 
@@ -120,7 +120,7 @@ def _walk(V: Tensor, image: int, depth: str) -> tuple[NDArray[np.float64], NDArr
     deltas = {
         "first": torch.stack((V[:, 0], -V[:, 0])),
         "leading": span_noise(V[:, :10], DRAWS, seed=image),
-        "trailing": span_noise(V[:, -10:], DRAWS, seed=image),
+        "trailing": span_noise(V[:, 40:50], DRAWS, seed=image),
         "random": band_noise(tuple(x.shape), 0, math.inf, DRAWS, seed=image).flatten(1),
     }
     start = f(x)
