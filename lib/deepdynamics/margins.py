@@ -59,7 +59,7 @@ def margin_step(f: Map, x: Tensor, label: int) -> MarginStep:
     (tensor([-0.7071,  0.7071]), 4.0, '1.4142')
     """
     slope, value = torch.func.grad_and_value(lambda y: margin(f, y, label))(x)
-    slope = slope.detach()
+    slope, value = slope.detach(), value.detach()
     norm = float(slope.norm())
     if not norm > 0:
         raise ValueError(f"x of shape {tuple(x.shape)}: the margin has no gradient there")
