@@ -246,7 +246,7 @@ def test_every_stored_result_of_the_book_can_be_read():
     for file in files:
         found, record = load(file.stem)
         assert found and record["key"] == file.stem and file.stat().st_size <= results.LARGEST
-        assert record.get("data", {}).get("source") != "stand-in"
+        assert "stand-in" not in str(record.get("data", ""))
     assert sum(file.stat().st_size for file in files) <= 15_000_000
 
 
