@@ -58,7 +58,7 @@ def test_cells_are_packed_and_unpacked():
     values = {"s": torch.arange(3.0), "run": (1.0, 2.0, 3.0)}
     flat = cnnspectra._packed(values)
     fields = cnnspectra._unpacked(np.stack([flat, flat]))
-    assert fields["s"].shape == (2, cnnspectra.K)
+    assert fields["s"].shape == (2, cnnspectra.COUNT)
     assert fields["s"][0, :3].tolist() == [0, 1, 2] and np.isnan(fields["s"][0, 3:]).all()
     assert fields["run"][1].tolist() == [1, 2, 3]
     assert np.isnan(fields["signed"]).all()

@@ -54,6 +54,13 @@ def test_span_noise_lies_in_the_span_and_has_the_mean_square_of_its_singular_val
     assert float(gains.mean()) == pytest.approx(float(s.square().mean()), abs=4.5 * float(gains.std()) / 5000**0.5)
 
 
+def test_span_noise_is_uniform_on_the_sphere_of_the_span():
+    V = haar(20, 4, seed=0)
+    found = span_noise(V, 4000, seed=9) @ V
+    # each squared coordinate has mean 1/4 and variance 2·3/(16·6) = 1/16: five standard errors
+    assert float((found.square().mean(0) - 0.25).abs().max()) < 5 * 0.25 / 4000**0.5
+
+
 def test_equal_seeds_give_equal_noise():
     assert band_noise(SHAPE, 0, 3, 2, seed=7).equal(band_noise(SHAPE, 0, 3, 2, seed=7))
     assert patch_noise(SHAPE, 3, 2, seed=7).equal(patch_noise(SHAPE, 3, 2, seed=7))

@@ -116,18 +116,6 @@ def test_without_biases_the_network_is_its_linear_part(x):
     assert torch.allclose(linear, bare(x), rtol=1e-12) and not constant.any()
 
 
-# Random directions
-
-
-def test_random_directions_are_uniform_on_the_sphere_of_their_span():
-    V = torch.linalg.qr(torch.randn(20, 4, generator=torch.Generator().manual_seed(8), dtype=torch.float64))[0]
-    found = smallcnns.random_in_span(V, 4000, seed=9)
-    assert torch.allclose(found.norm(dim=1), torch.ones(4000, dtype=torch.float64), atol=1e-12)
-    assert torch.allclose(found @ V @ V.T, found, atol=1e-12)
-    # each squared coordinate has mean 1/4 and variance 2·3/(16·6) = 1/16: five standard errors
-    assert float(((found @ V).square().mean(0) - 0.25).abs().max()) < 5 * 0.25 / 4000**0.5
-
-
 # Training
 
 
@@ -202,8 +190,6 @@ IMAGES, LABELS = torch.zeros(4, 1, SIDE, SIDE), torch.zeros(4, dtype=torch.int64
         (lambda n: smallcnns.right_singular(torch.zeros(3, 2)), r"J of shape \(3, 2\): a finite matrix that is not"),
         (lambda n: smallcnns.right_singular(torch.ones(3)), "a finite matrix"),
         (lambda n: smallcnns.right_singular(torch.ones(2, 2), cutoff=1e-9), "cutoff = 1e-09: a number between"),
-        (lambda n: smallcnns.random_in_span(torch.zeros(3, 0), 1, seed=0), "at least one column"),
-        (lambda n: smallcnns.random_in_span(torch.eye(3), 0, seed=0), "count = 0: a positive integer"),
         (lambda n: smallcnns.network(3, seed=0), "pool_after"),
         (lambda n: smallcnns.network(8, weight_var=-1.0, seed=0), "weight_var = -1.0"),
     ],

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 from deepdynamics.networks import generator, haar
-from deepdynamics.tangents import KINDS, cumulative_shares, known_tangents, nearest_difference, random_share
+from deepdynamics.spectra import cumulative_shares
+from deepdynamics.tangents import KINDS, known_tangents, nearest_difference, random_share
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,6 +64,7 @@ def test_brightness_and_contrast():
     tangents = known_tangents(image)
     assert tangents.shape == (6, 3, 5, 6)
     assert (tangents[4] == 1).all()
+    assert known_tangents(torch.stack((-image, image)))[1].equal(tangents)
     torch.testing.assert_close(tangents[5].mean((1, 2)), torch.zeros(3, dtype=F64), atol=1e-15, rtol=0)
     assert (known_tangents(torch.ones(1, 4, 4))[[0, 1, 2, 3, 5]] == 0).all()
 
@@ -78,7 +80,7 @@ def test_tangents_are_linear_in_the_picture_but_for_brightness():
     "image", [torch.zeros(4, 4), torch.zeros(1, 1, 4), torch.zeros(1, 4, 4).long(), torch.full((1, 3, 3), math.nan)]
 )
 def test_bad_pictures(image):
-    with pytest.raises(ValueError, match="image of shape"):
+    with pytest.raises(ValueError, match="images of shape"):
         known_tangents(image)
 
 
@@ -97,20 +99,25 @@ def test_nearest_difference():
 def test_shares_are_norms_of_projections(k, seed):
     V = haar(7, k, seed=seed)
     vectors = torch.randn(4, 7, generator=generator(seed), dtype=F64)
-    shares = cumulative_shares(V, vectors)
+    shares = cumulative_shares(V, vectors.T)
     for j in range(1, k + 1):
         projected = vectors @ V[:, :j] @ V[:, :j].T
         torch.testing.assert_close(shares[:, j - 1], projected.square().sum(1) / vectors.square().sum(1))
 
 
+def test_shares_of_batches_are_those_of_each():
+    V, vectors = torch.stack([haar(7, 3, seed=seed) for seed in range(2)]), torch.randn(7, 4, dtype=F64)
+    torch.testing.assert_close(cumulative_shares(V, vectors)[1], cumulative_shares(V[1], vectors))
+
+
 def test_shares_of_everything_are_one():
-    vectors = torch.randn(3, 2, 2, 2, generator=generator(0), dtype=F64)
+    vectors = torch.randn(8, 3, generator=generator(0), dtype=F64)
     torch.testing.assert_close(cumulative_shares(haar(8, 8, seed=1), vectors)[:, -1], torch.ones(3, dtype=F64))
 
 
 def test_random_share_has_the_law_of_random_subspaces():
     n, k, count = 12, 3, 2000
-    vector = torch.randn(1, n, generator=generator(3), dtype=F64)
+    vector = torch.randn(n, 1, generator=generator(3), dtype=F64)
     shares = torch.stack([cumulative_shares(haar(n, k, seed=seed), vector)[0, -1] for seed in range(count)])
     mean, deviation = random_share(n, k)
     assert float(shares.mean()) == pytest.approx(mean, abs=4 * deviation / count**0.5)
@@ -121,12 +128,12 @@ def test_random_share_has_the_law_of_random_subspaces():
 
 def test_bad_subspaces():
     V = haar(5, 2, seed=0)
-    with pytest.raises(ValueError, match="V of shape"):
-        cumulative_shares(V, torch.ones(1, 4, dtype=F64))
+    with pytest.raises(ValueError, match="columns of one length"):
+        cumulative_shares(V, torch.ones(4, 1, dtype=F64))
     with pytest.raises(ValueError, match="not orthonormal"):
-        cumulative_shares(2 * V, torch.ones(1, 5, dtype=F64))
+        cumulative_shares(2 * V, torch.ones(5, 1, dtype=F64))
     with pytest.raises(ValueError, match="are zero"):
-        cumulative_shares(V, torch.zeros(1, 5, dtype=F64))
+        cumulative_shares(V, torch.zeros(5, 1, dtype=F64))
     for k in (0, 6):
         with pytest.raises(ValueError, match=f"k = {k}"):
             random_share(5, k)

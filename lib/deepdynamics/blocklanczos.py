@@ -22,11 +22,10 @@ from torch import Tensor
 
 from deepdynamics.linearised import Linearised, linearised
 from deepdynamics.networks import Seed, generator
+from deepdynamics.orthonormal import Basis, extend, inner, orthonormal, random_rows
 
 Map = Callable[[Tensor], Tensor]
 
-_CHUNK = 4096  # entries that are summed in the working precision before float64 takes over
-_PIECE = 256  # rows of the basis that are allocated at a time
 _FINE = 3e-8  # residual to which float64 goes on, so that values with close neighbours are right to 1e-9
 
 
@@ -71,7 +70,8 @@ def top_singular(
     Block Golub–Kahan bidiagonalisation (Golub, Luk and Overton 1981), reorthogonalised on the smaller side (Simon and
     Zha 2000), from ``block`` random vectors; where as many values agree as vectors were drawn, more are drawn, so that
     a value of higher multiplicity than ``block`` is found as often as it is there. The basis holds some 3k vectors
-    where the spectrum falls and 10k where it is flat (first layers); there ``block = 16`` is the faster choice.
+    where the spectrum falls and 10k where it is flat (first layers); there ``block = 16`` and a ``tol`` below the
+    distances between values are the faster choice.
 
     Raises ``ValueError`` for an input that is not finite floating point or has a batch axis (as far as that shows: each
     of several samples acts on its own output), an ``f`` that does not return a finite tensor or has no finite
@@ -184,105 +184,6 @@ class _Operator:
         return rows.detach()
 
 
-def _inner(A: Tensor, B: Tensor) -> Tensor:
-    """A Bᵀ (rows of A with rows of B), accumulated in float64."""
-    total = torch.zeros(len(A), len(B), dtype=torch.float64, device=A.device)
-    step = A.shape[1] if A.dtype == torch.float64 else _CHUNK
-    for start in range(0, A.shape[1], step):
-        total += A[:, start : start + step] @ B[:, start : start + step].T
-    return total
-
-
-def _orthonormal(rows: Tensor, floor: float) -> tuple[Tensor, Tensor, float]:
-    """rows = Cᵀ O, with O (r, n) orthonormal and C (r, b) float64; directions with norm at most ``floor`` are
-    dropped. Also the condition of what is left."""
-    coefficients = torch.eye(len(rows), dtype=torch.float64, device=rows.device)
-    condition = 1.0
-    for sweep in range(3):
-        values, vectors = torch.linalg.eigh(_inner(rows, rows))
-        norms = values.clamp(min=0).sqrt()
-        # Gram eigenvalues below eps (of the working precision) times the largest are rounding.
-        eps = torch.finfo(rows.dtype).eps
-        keep = norms > (max(floor, 3 * eps**0.5 * float(norms[-1]) if len(norms) else 0.0) if sweep == 0 else 0.0)
-        dropped = (norms > floor) & ~keep
-        if sweep == 0 and dropped.any():
-            # Two groups of very different scales: the small one is orthogonalised against the large one by itself.
-            return _graded(rows, vectors, keep, floor)
-        norms, vectors = norms[keep], vectors[:, keep]
-        if len(norms) == 0:
-            return rows[:0], coefficients[:0], 1.0
-        if sweep == 0:
-            condition = float(norms[-1] / norms[0])
-        rows = (vectors / norms).T.to(rows.dtype) @ rows
-        coefficients = (norms[:, None] * vectors.T) @ coefficients
-        if sweep > 0 and float(norms[-1] / norms[0]) < 1.01:
-            break
-    return rows, coefficients, condition
-
-
-def _graded(rows: Tensor, vectors: Tensor, large: Tensor, floor: float) -> tuple[Tensor, Tensor, float]:
-    O1, C1, _ = _orthonormal(vectors[:, large].T.to(rows.dtype) @ rows, floor)
-    rest = vectors[:, ~large].T.to(rows.dtype) @ rows
-    overlap = torch.zeros(len(rest), len(O1), dtype=torch.float64, device=rows.device)
-    for _ in range(2):
-        change = _inner(rest, O1)
-        rest = rest - change.to(rows.dtype) @ O1
-        overlap += change
-    O2, C2, condition = _orthonormal(rest, floor)
-    top = C1 @ vectors[:, large].T + overlap.T @ vectors[:, ~large].T
-    return torch.cat((O1, O2)), torch.cat((top, C2 @ vectors[:, ~large].T)), 1e3 * max(condition, 1.0)
-
-
-class _Basis:
-    """Orthonormal rows on the smaller side, in pieces so that memory follows what is used."""
-
-    def __init__(self, n: int, like: Tensor):
-        self.n, self.like, self.size = n, like, 0
-        self.buffers: list[Tensor] = []
-
-    @property
-    def pieces(self) -> list[Tensor]:
-        return [buffer[: self.size - i * _PIECE] for i, buffer in enumerate(self.buffers)]
-
-    def append(self, rows: Tensor) -> None:
-        while len(rows):
-            used = self.size % _PIECE
-            if self.size == len(self.buffers) * _PIECE:
-                self.buffers.append(self.like.new_empty(min(_PIECE, self.n), self.n))
-            taken = min(_PIECE - used, len(rows))
-            self.buffers[-1][used : used + taken] = rows[:taken]
-            self.size += taken
-            rows = rows[taken:]
-
-    def project_out(self, rows: Tensor) -> Tensor:
-        rows = rows.clone()
-        for piece in self.pieces:
-            rows.addmm_(_inner(piece, rows).to(rows.dtype).T, piece, alpha=-1)
-        return rows
-
-    def combine(self, Y: Tensor) -> Tensor:
-        """Yᵀ Q for Y (size, c)."""
-        total, start = torch.zeros(Y.shape[1], self.n, dtype=self.like.dtype, device=self.like.device), 0
-        for piece in self.pieces:
-            total += Y[start : start + len(piece)].T.to(piece.dtype) @ piece
-            start += len(piece)
-        return total
-
-
-def _random(count: int, n: int, like: Tensor, draws: torch.Generator) -> Tensor:
-    return torch.randn(count, n, generator=draws, dtype=torch.float64).to(like)
-
-
-def _extend(basis: _Basis, rows: Tensor, floor: float) -> tuple[Tensor, Tensor]:
-    """rows (already free of the blocks they share most with) = (in the span of the basis) + Cᵀ O, O new and
-    orthonormal to the basis."""
-    found, C, condition = _orthonormal(basis.project_out(rows), floor)
-    if len(found) and condition > 30:
-        found, again, _ = _orthonormal(basis.project_out(found), 1e-3)
-        C = again @ C
-    return found, C
-
-
 def _triplets(
     points: Sequence[Linearised], x: Tensor, k: int, tol: float, seed: Seed, block: int, max_products: int | None
 ) -> TopSingular:
@@ -323,77 +224,116 @@ def _check_one_input(operator: _Operator, x: Tensor) -> None:
         )
 
 
+class _Bidiagonalisation:
+    """A Q = P B and Aᵀ P = Q Bᵀ + Q_{j+1} S Eᵀ: the basis of Q, the next block Q_{j+1}, the last block P_j, B and S.
+
+    ``exact`` says that nothing is left outside the basis.
+    """
+
+    def __init__(self, operator: _Operator, x: Tensor, block: int, draws: torch.Generator):
+        self.operator, self.draws = operator, draws
+        self.basis = Basis(operator.n, x)
+        self.Q, _, _ = orthonormal(random_rows(min(block, operator.n), operator.n, x, draws), 0.0)
+        self.P = x.new_zeros(0, operator.N)
+        self.B = torch.zeros(0, 0, dtype=torch.float64, device=x.device)
+        self.S = self.B
+        self.drawn = len(self.Q)
+        self.pure = True  # whether Q_{j+1} has rows of the Krylov space only, no fresh random ones
+        self.eps, self.scale = torch.finfo(x.dtype).eps, 0.0
+        self.exact = False
+
+    def step(self) -> None:
+        """One more block on either side."""
+        self._up()
+        self.basis.append(self.Q)
+        self.exact = self.basis.size == self.operator.n or (self.pure and len(self.P) == 0)
+        if not self.exact:
+            self._down()
+
+    def _up(self) -> None:
+        """A Q_j = P_{j-1} C + P_j R."""
+        W = self.operator.up(self.Q)
+        C = torch.zeros(len(self.P), len(self.Q), dtype=torch.float64, device=W.device)
+        for _ in range(2):
+            change = inner(self.P, W)
+            W = W - change.to(W.dtype).T @ self.P
+            C += change
+        self.scale = max(self.scale, float(inner(W, W).diagonal().max().sqrt()))
+        P, R, _ = orthonormal(W, 20 * self.eps * self.scale)
+        rows, columns = self.B.shape
+        grown = self.B.new_zeros(rows + len(P), columns + len(self.Q))
+        grown[:rows, :columns] = self.B
+        grown[rows - len(self.P) : rows, columns:] = C
+        grown[rows:, columns:] = R
+        self.B, self.P = grown, P
+
+    def _down(self) -> None:
+        """Aᵀ P_j = Q_j Rᵀ + Q_{j+1} S."""
+        if len(self.P) == 0:
+            self.Q, self.S = self.Q[:0], self.B[:0, :0]
+            return
+        Z = self.operator.down(self.P)
+        Z = Z - inner(self.Q, Z).to(Z.dtype).T @ self.Q
+        Q, S = extend(self.basis, Z, 20 * self.eps * self.scale)
+        room = self.operator.n - self.basis.size
+        self.Q, self.S = Q[:room], S[:room]
+
+    def refill(self, width: int) -> None:
+        """Random rows where the Krylov space gave fewer than ``width``."""
+        self.pure = len(self.Q) == 0
+        missing = min(width, self.operator.n - self.basis.size) - len(self.Q)
+        if missing > 0:
+            fresh = random_rows(missing, self.operator.n, self.Q, self.draws)
+            for _ in range(2):
+                fresh = self.basis.project_out(fresh)
+                fresh = fresh - inner(self.Q, fresh).to(fresh.dtype).T @ self.Q
+                fresh, _, _ = orthonormal(fresh, 0.0)
+            self.Q = torch.cat((self.Q, fresh))
+            self.drawn += missing
+
+    def estimates(self, k: int) -> tuple[Tensor, Tensor]:
+        """The k leading values of B, and the residuals of their triplets in units of the first."""
+        X, s, _ = torch.linalg.svd(self.B, full_matrices=False)
+        return s[:k], (self.S @ X[len(X) - len(self.P) :, :k]).norm(dim=0) / s[0]
+
+    def leading(self, k: int) -> tuple[Tensor, float]:
+        """Right Ritz vectors (≤ k, n) of values above the noise of the products, and that noise."""
+        if len(self.B) == 0:
+            return self.Q.new_zeros(0, self.operator.n), 0.0
+        _, s, Yt = torch.linalg.svd(self.B, full_matrices=False)
+        floor = 20 * self.eps * float(s[0])
+        return self.basis.combine(Yt[: min(k, int((s > floor).sum()))].T), floor
+
+
 def _bidiagonalise(
     operator: _Operator, x: Tensor, k: int, tol: float, draws: torch.Generator, block: int, limit: int
 ) -> tuple[Tensor, float]:
     """Ritz vectors (≤ k, n) on the smaller side whose estimated residuals are below tol, and the noise floor."""
-    n, eps = operator.n, torch.finfo(x.dtype).eps
-    basis = _Basis(n, x)
-    Q, _, _ = _orthonormal(_random(min(block, n), n, x, draws), 0.0)
-    P = x.new_zeros(0, operator.N)
-    B = torch.zeros(0, 0, dtype=torch.float64, device=x.device)
-    pure, scale, check = True, 0.0, k + block
-    width = drawn = len(Q)
-    history: list[tuple[int, float]] = []
     target = 0.5 * tol if x.dtype != torch.float64 else min(0.5 * tol, _FINE)
+    found = _Bidiagonalisation(operator, x, block, draws)
+    width, check = len(found.Q), k + block
+    history: list[tuple[int, float]] = []
     while True:
-        # A Q_j = P_{j-1} C + P_j R
-        W = operator.up(Q)
-        C = torch.zeros(len(P), len(Q), dtype=torch.float64, device=x.device)
-        for _ in range(2):
-            change = _inner(P, W)
-            W = W - change.to(W.dtype).T @ P
-            C += change
-        scale = max(scale, float(_inner(W, W).diagonal().max().sqrt()))
-        floor = 20 * eps * scale
-        P_next, R, _ = _orthonormal(W, floor)
-        grown = B.new_zeros(len(B) + len(P_next), B.shape[1] + len(Q))
-        grown[: len(B), : B.shape[1]] = B
-        grown[len(B) - len(P) : len(B), B.shape[1] :] = C
-        grown[len(B) :, B.shape[1] :] = R
-        B, P = grown, P_next
-        basis.append(Q)
-        if basis.size == n or (pure and len(P) == 0):
-            S = B.new_zeros(0, len(P))
+        found.step()
+        if found.exact:
             break
-        # Aᵀ P_j = Q_j Rᵀ + Q_{j+1} S
-        if len(P):
-            Z = operator.down(P)
-            Q, S = _extend(basis, Z - _inner(Q, Z).to(Z.dtype).T @ Q, floor)
-        else:
-            Q, S = Q[:0], B.new_zeros(0, 0)
-        if len(Q) > n - basis.size:
-            Q, S = Q[: n - basis.size], S[: n - basis.size]
-        if basis.size >= check and len(B) >= k and len(Q) > 0:
-            X, s, _ = torch.linalg.svd(B, full_matrices=False)
-            reached = float((S @ X[len(B) - len(P) :, :k]).norm(dim=0).max() / s[0] / target)
+        if found.basis.size >= check and len(found.B) >= k and len(found.Q) > 0:
+            s, residuals = found.estimates(k)
+            reached = float(residuals.max()) / target
             if reached <= 1:
-                if not _crowded(s[:k], drawn, tol):
+                if not _crowded(s, found.drawn, tol):
                     break
                 width += block
             elif operator.products >= limit:
                 raise NotConverged(
                     f"max_products = {limit}: the largest of k = {k} residuals is about {reached * target:.1e}, "
                     f"tol = {tol} is asked for, and {operator.products} products are spent",
-                    (S @ X[len(B) - len(P) :, :k]).norm(dim=0) / s[0],
+                    residuals,
                     operator.products,
                 )
-            check = _next_check(history, basis.size, reached, block)
-        pure = len(Q) == 0
-        missing = min(width, n - basis.size) - len(Q)
-        if missing > 0:
-            fresh = _random(missing, n, x, draws)
-            for _ in range(2):
-                fresh = basis.project_out(fresh)
-                fresh = fresh - _inner(Q, fresh).to(fresh.dtype).T @ Q
-                fresh, _, _ = _orthonormal(fresh, 0.0)
-            Q = torch.cat((Q, fresh))
-            drawn += missing
-    if len(B) == 0:
-        return x.new_zeros(0, n), 0.0
-    _, s, Yt = torch.linalg.svd(B, full_matrices=False)
-    count = min(k, int((s > 20 * eps * s[0]).sum()))
-    return basis.combine(Yt[:count].T), 20 * eps * float(s[0])
+            check = _next_check(history, found.basis.size, reached, block)
+        found.refill(width)
+    return found.leading(k)
 
 
 def _next_check(history: list[tuple[int, float]], size: int, reached: float, block: int) -> int:
@@ -417,7 +357,7 @@ def _certified(
     operator: _Operator, x: Tensor, rows: Tensor, k: int, tol: float, floor: float, draws: torch.Generator
 ) -> TopSingular:
     """Triplets from Ritz vectors by fresh products, with their residuals."""
-    rows, _, _ = _orthonormal(rows, 0.0) if len(rows) else (rows, None, None)
+    rows, _, _ = orthonormal(rows, 0.0) if len(rows) else (rows, None, None)
     step = 16
     big = torch.cat([operator.up(rows[i : i + step]) for i in range(0, len(rows), step)]) if len(rows) else None
     n, N = operator.n, operator.N
@@ -425,7 +365,7 @@ def _certified(
         left, s, right = x.new_zeros(0, N), torch.zeros(0, dtype=torch.float64, device=x.device), rows
         turned = left
     else:
-        frame, R, _ = _orthonormal(big, floor)
+        frame, R, _ = orthonormal(big, floor)
         X, s, Yt = torch.linalg.svd(R, full_matrices=False)
         left, right, turned = X.T.to(x.dtype) @ frame, Yt.to(x.dtype) @ rows, Yt.to(x.dtype) @ big
     missing = k - len(s)
@@ -454,8 +394,8 @@ def _certified(
 
 
 def _completed(rows: Tensor, missing: int, n: int, draws: torch.Generator) -> Tensor:
-    fresh = _random(missing, n, rows, draws)
+    fresh = random_rows(missing, n, rows, draws)
     for _ in range(2):
-        fresh = fresh - _inner(rows, fresh).to(fresh.dtype).T @ rows
-        fresh, _, _ = _orthonormal(fresh, 0.0)
+        fresh = fresh - inner(rows, fresh).to(fresh.dtype).T @ rows
+        fresh, _, _ = orthonormal(fresh, 0.0)
     return torch.cat((rows, fresh))

@@ -73,7 +73,7 @@ def span_noise(V: Tensor, count: int, *, seed: Seed) -> Tensor:
     """
     if V.ndim != 2 or V.shape[1] < 1 or count < 1:
         raise ValueError(f"V of shape {tuple(V.shape)}, count = {count}: a matrix (n, k) and 1 or more are allowed")
-    coefficients = torch.randn(count, V.shape[1], generator=generator(seed)).to(V)
+    coefficients = torch.randn(count, V.shape[1], generator=generator(seed), dtype=torch.float64).to(V)
     return (coefficients / coefficients.norm(dim=1, keepdim=True)) @ V.T
 
 

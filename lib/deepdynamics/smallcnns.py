@@ -31,7 +31,6 @@ __all__ = [
     "cumulative_jacobians",
     "homogeneous_parts",
     "network",
-    "random_in_span",
     "right_singular",
     "train",
 ]
@@ -224,24 +223,6 @@ def homogeneous_parts(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         linear = torch.func.jvp(lambda z: f(parameters, z), (x,), (x,))[1]  # type: ignore[misc]
         constant = torch.func.jvp(lambda p: f(p, x), (parameters,), (directions,))[1]  # type: ignore[misc]
     return linear, constant
-
-
-def random_in_span(V: Tensor, count: int, *, seed: Seed) -> Tensor:
-    """``count`` random unit vectors (count, n), uniform on the unit sphere of the span of the orthonormal columns of V
-    (n, k).
-
-    Raises ``ValueError`` for a V that is no matrix with at least one column, and count < 1.
-
-    >>> random_in_span(torch.eye(3)[:, 1:2], 2, seed=0).abs()
-    tensor([[0., 1., 0.],
-            [0., 1., 0.]])
-    """
-    if V.ndim != 2 or V.shape[1] == 0:
-        raise ValueError(f"V of shape {tuple(V.shape)}: a matrix with at least one column is allowed")
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"count = {count!r}: a positive integer is allowed")
-    draws = torch.randn(count, V.shape[1], generator=generator(seed), dtype=torch.float64).to(V)
-    return draws / draws.norm(dim=1, keepdim=True) @ V.T
 
 
 def _check_input(x: Tensor) -> None:

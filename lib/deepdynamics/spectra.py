@@ -10,7 +10,14 @@ from torch import Tensor
 from deepdynamics import activations
 from deepdynamics.networks import MLP, Layer
 
-__all__ = ["leading_vectors", "mlp_jacobians", "participation_ratio", "share_inside", "wide_singular_values"]
+__all__ = [
+    "cumulative_shares",
+    "leading_vectors",
+    "mlp_jacobians",
+    "participation_ratio",
+    "share_inside",
+    "wide_singular_values",
+]
 
 
 @torch.no_grad()
@@ -57,7 +64,7 @@ def wide_singular_values(J: Tensor) -> Tensor:
     >>> wide_singular_values(torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0]]))
     tensor([2., 1.], dtype=torch.float64)
     """
-    return _gram(J)[0].flip(-1).clamp(min=0).sqrt()
+    return torch.linalg.eigvalsh(_gram(J)).flip(-1).clamp(min=0).sqrt()
 
 
 def leading_vectors(J: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -75,20 +82,19 @@ def leading_vectors(J: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     if not 1 <= k <= J.shape[-2]:
         raise ValueError(f"k = {k}: 1 to {J.shape[-2]} are allowed")
-    squares, vectors = _gram(J, vectors=True)
+    squares, vectors = torch.linalg.eigh(_gram(J))
     s = squares.flip(-1)[..., :k].clamp(min=0).sqrt()
     U = vectors.flip(-1)[..., :k]
     V = J.double().mT @ U / s.clamp(min=torch.finfo(torch.float64).tiny)[..., None, :]
     return s, V.masked_fill((s <= 1e-7 * s[..., :1])[..., None, :], 0.0)
 
 
-def _gram(J: Tensor, vectors: bool = False) -> tuple[Tensor, Tensor]:
+def _gram(J: Tensor) -> Tensor:
+    """J Jᵀ in float64."""
     if J.ndim < 2 or J.shape[-2] > J.shape[-1] or not torch.isfinite(J).all():
         raise ValueError(f"J of shape {tuple(J.shape)}: finite matrices (…, m, n) with m <= n are allowed")
     J = J.double()
-    if vectors:
-        return torch.linalg.eigh(J @ J.mT)
-    return torch.linalg.eigvalsh(J @ J.mT), J
+    return J @ J.mT
 
 
 def participation_ratio(s: Tensor) -> Tensor:
@@ -106,19 +112,38 @@ def participation_ratio(s: Tensor) -> Tensor:
     return squares.sum(-1) ** 2 / squares.square().sum(-1)
 
 
-def share_inside(V: Tensor, vectors: Tensor) -> Tensor:
-    """‖Vᵀt‖²/‖t‖² for vectors t (…, n, m), as columns, and orthonormal columns V (…, n, k): (…, m).
+def cumulative_shares(V: Tensor, vectors: Tensor) -> Tensor:
+    """Share of each vector t inside the span of the first j columns of V, for every j: Σ_{i ≤ j} ⟨v_i, t⟩² / ‖t‖².
 
-    The share of t inside the subspace, 1 where it lies in it; k/n on average for a random subspace. Leading axes
-    broadcast. Raises ``ValueError`` where n differs or a vector is zero.
+    V (…, n, k): orthonormal columns, or zero where there are fewer; vectors (…, n, m), as columns; result (…, m, k),
+    float64, ascending along j. Leading axes broadcast. Raises ``ValueError`` where n differs, a vector is zero, or
+    columns are not orthonormal to 1e-3.
 
-    >>> V = torch.eye(4)[:, :2]
-    >>> share_inside(V, torch.tensor([[3.0], [0.0], [4.0], [0.0]]))
-    tensor([0.3600])
+    >>> cumulative_shares(torch.eye(3)[:, :2], torch.tensor([[3.0, 4.0, 0.0], [0.0, 1.0, 1.0]]).T)
+    tensor([[0.3600, 1.0000],
+            [0.0000, 0.5000]], dtype=torch.float64)
     """
     if V.shape[-2] != vectors.shape[-2]:
         raise ValueError(f"V {tuple(V.shape)} and vectors {tuple(vectors.shape)}: columns of one length are allowed")
-    norms = vectors.square().sum(-2)
-    if bool((norms == 0).any()):
-        raise ValueError(f"vectors: {int((norms == 0).sum())} of them are zero; a share needs a direction")
-    return (V.mT @ vectors).square().sum(-2) / norms
+    gram = V.mT @ V
+    lengths = gram.diagonal(dim1=-2, dim2=-1).round()
+    defect = float((gram - torch.diag_embed(lengths)).abs().max()) if gram.numel() else 0.0
+    if not (defect <= 1e-3 and bool((lengths <= 1).all())):
+        raise ValueError(f"V: its columns are not orthonormal (largest entry of VᵀV - 1: {defect:.2g})")
+    squares = vectors.double().square().sum(-2)
+    if not bool((squares > 0).all()):
+        raise ValueError(f"vectors: {int((squares == 0).sum())} of them are zero; a share needs a direction")
+    return (vectors.mT.to(V.dtype) @ V).double().square().cumsum(-1) / squares[..., None]
+
+
+def share_inside(V: Tensor, vectors: Tensor) -> Tensor:
+    """The last of :func:`cumulative_shares`: ‖Vᵀt‖²/‖t‖² for vectors t (…, n, m), as columns, and orthonormal columns
+    V (…, n, k): (…, m).
+
+    1 where t lies in the subspace; k/n on average for a random subspace. Raises as :func:`cumulative_shares` does.
+
+    >>> V = torch.eye(4)[:, :2]
+    >>> share_inside(V, torch.tensor([[3.0], [0.0], [4.0], [0.0]]))
+    tensor([0.3600], dtype=torch.float64)
+    """
+    return cumulative_shares(V, vectors)[..., -1]

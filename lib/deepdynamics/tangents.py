@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["KINDS", "RandomShare", "cumulative_shares", "known_tangents", "nearest_difference", "random_share"]
+__all__ = ["KINDS", "RandomShare", "known_tangents", "nearest_difference", "random_share"]
 
 KINDS = ("shift right", "shift down", "rotation", "dilation", "brightness", "contrast")
 
 
-def known_tangents(image: Tensor) -> Tensor:
-    r"""The tangents (6, C, H, W) of an image I (C, H, W), in the order of ``KINDS``; not normalised.
+def known_tangents(images: Tensor) -> Tensor:
+    r"""The tangents (…, 6, C, H, W) of images I (…, C, H, W), in the order of ``KINDS``; not normalised.
 
     With r and c the pixel's row and column from the centre, and ∂ central differences (one-sided at the border),
 
@@ -35,17 +35,18 @@ def known_tangents(image: Tensor) -> Tensor:
     >>> known_tangents(image)[0].unique(), known_tangents(image)[4].unique()
     (tensor([-1.]), tensor([1.]))
     """
-    if image.ndim != 3 or min(image.shape[1:]) < 2 or not image.is_floating_point() or not torch.isfinite(image).all():
+    shape = images.shape
+    if len(shape) < 3 or min(shape[-2:]) < 2 or not images.is_floating_point() or not torch.isfinite(images).all():
         raise ValueError(
-            f"image of shape {tuple(image.shape)} and type {image.dtype}: a finite floating (channels, height, width), "
-            "at least 2 × 2, is allowed"
+            f"images of shape {tuple(shape)} and type {images.dtype}: finite floating (…, channels, height, width), "
+            "at least 2 × 2, are allowed"
         )
-    _, height, width = image.shape
-    by_row, by_column = torch.gradient(image, dim=(-2, -1))
-    r = torch.arange(height, dtype=image.dtype, device=image.device)[:, None] - (height - 1) / 2
-    c = torch.arange(width, dtype=image.dtype, device=image.device) - (width - 1) / 2
+    by_row, by_column = torch.gradient(images, dim=(-2, -1))
+    r = torch.arange(shape[-2], dtype=images.dtype, device=images.device)[:, None] - (shape[-2] - 1) / 2
+    c = torch.arange(shape[-1], dtype=images.dtype, device=images.device) - (shape[-1] - 1) / 2
     geometric = (-by_column, -by_row, r * by_column - c * by_row, -(r * by_row + c * by_column))
-    return torch.stack((*geometric, torch.ones_like(image), image - image.mean((-2, -1), keepdim=True)))
+    contrast = images - images.mean((-2, -1), keepdim=True)
+    return torch.stack((*geometric, torch.ones_like(images), contrast), dim=-4)
 
 
 def nearest_difference(image: Tensor, others: Tensor) -> Tensor:
@@ -64,28 +65,6 @@ def nearest_difference(image: Tensor, others: Tensor) -> Tensor:
     if not bool((distances > 0).all()):
         raise ValueError(f"others: number {int(distances.argmin())} equals the image; a difference needs a direction")
     return differences[int(distances.argmin())]
-
-
-def cumulative_shares(V: Tensor, vectors: Tensor) -> Tensor:
-    """Share of each vector t inside the span of the first j columns of V, for every j: Σ_{i ≤ j} ⟨v_i, t⟩² / ‖t‖².
-
-    V (n, k): orthonormal columns; vectors (m, …) of n entries each; result (m, k), float64, ascending along j. Raises
-    ``ValueError`` for other lengths, a zero vector, or columns that are not orthonormal to 1e-3.
-
-    >>> cumulative_shares(torch.eye(3)[:, :2], torch.tensor([[3.0, 4.0, 0.0], [0.0, 1.0, 1.0]]))
-    tensor([[0.3600, 1.0000],
-            [0.0000, 0.5000]], dtype=torch.float64)
-    """
-    flat = vectors.flatten(1)
-    if V.ndim != 2 or V.shape[0] != flat.shape[1] or V.shape[1] > V.shape[0]:
-        raise ValueError(f"V of shape {tuple(V.shape)}: ({flat.shape[1]}, k) with k up to {flat.shape[1]} is allowed")
-    defect = float((V.T @ V - torch.eye(V.shape[1], dtype=V.dtype, device=V.device)).abs().max())
-    if not defect <= 1e-3:
-        raise ValueError(f"V: its columns are not orthonormal (largest entry of VᵀV - 1: {defect:.2g})")
-    squares = flat.double().square().sum(1)
-    if not bool((squares > 0).all()):
-        raise ValueError(f"vectors: {int((squares == 0).sum())} of {len(flat)} are zero; a share needs a direction")
-    return (flat.to(V.dtype) @ V).double().square().cumsum(1) / squares[:, None]
 
 
 @dataclass(frozen=True)

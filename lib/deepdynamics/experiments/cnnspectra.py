@@ -37,31 +37,31 @@ from deepdynamics.blocklanczos import TopSingular
 from deepdynamics.experiments import imagenets
 from deepdynamics.experiments.cnngains import TANGENTS, tangents_of
 from deepdynamics.perturbations import band_noise, span_noise
+from deepdynamics.spectra import cumulative_shares
 from deepdynamics.sweeps import sweep
-from deepdynamics.tangents import cumulative_shares
 
 __all__ = ["COUNT", "DIRECTIONS", "KEY", "LEVELS", "PICTURES", "SHOWN", "leading", "store", "stored", "stored_pictures"]
 
 KEY, PICTURES = "cnn-jacobian.spectra", "cnn-jacobian.pictures"
 NETS = ("trained", "untrained")
-COUNT = {"trained": 50, "untrained": 50}  # singular triplets
+COUNT = 200  # singular triplets
+BLOCK = {"conv1": 16}  # random vectors to start with: more where the spectrum is flat; 4 elsewhere
 IMAGES, FEW = tuple(range(16)), tuple(range(8))  # all of them for the logits of the trained network, few elsewhere
-TOLERANCE = 3e-3
+TOLERANCE = 3e-4
 DRAWS = 4
 DIRECTIONS = ("first", "leading", "trailing", "random")
 LEVELS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # root mean square over the entries of the picture
 WALKED = ("fire9", "logits")  # depths along whose singular directions finite steps are made
-SHOWN = (1, 2, 5, 10, 20, 50)  # ranks whose energy is stored as a picture; with more triplets there could be more
+SHOWN = (1, 2, 5, 10, 20, 50, 100, 200)  # ranks whose energy is stored as a picture
 SIDE = 56  # pixels of a stored picture
 SIGNED_IMAGES = (0, 1, 2, 3)
 
-K = max(COUNT.values())
 _FIELDS: dict[str, tuple[int, ...]] = {
-    "s": (K,),
-    "participation": (K,),
-    "radius": (K,),
+    "s": (COUNT,),
+    "participation": (COUNT,),
+    "radius": (COUNT,),
     "run": (3,),  # largest residual, products, seconds
-    "shares": (2, len(TANGENTS), K),
+    "shares": (2, len(TANGENTS), COUNT),
     "walk_gains": (len(DIRECTIONS), len(LEVELS)),
     "walk_right": (len(DIRECTIONS), len(LEVELS)),
     "energy": (len(SHOWN), SIDE, SIDE),
@@ -80,7 +80,8 @@ _DIMS = {
 
 def leading(kind: str, image: int, depth: str, k: int, *, tol: float = TOLERANCE) -> TopSingular:
     """The k leading singular triplets of the Jacobian from picture number ``image`` to the depth."""
-    return jacobian.top_singular(_map(kind, image, depth), imagenets.pictures().x[image], k, tol=tol, seed=image)
+    f, x = _map(kind, image, depth), imagenets.pictures().x[image]
+    return jacobian.top_singular(f, x, k, tol=tol, seed=image, block=BLOCK.get(depth, 4))
 
 
 def _map(kind: str, image: int, depth: str) -> nn.Sequential:
@@ -91,7 +92,7 @@ def _map(kind: str, image: int, depth: str) -> nn.Sequential:
 def _triplets_of(depth: str, image: int, kind: str) -> NDArray[np.float32]:
     """Everything that is looked at while the singular vectors are there, as one flat array (`_FIELDS`)."""
     start = time.process_time()
-    found = leading(kind, image, depth, COUNT[kind])
+    found = leading(kind, image, depth, COUNT)
     values: dict[str, Any] = {
         "s": found.s,
         "run": (float(found.residuals.max()), found.products, time.process_time() - start),
@@ -100,10 +101,10 @@ def _triplets_of(depth: str, image: int, kind: str) -> NDArray[np.float32]:
     local = jacobian.localisation(found.V, shape)
     values |= {"participation": local.inverse_participation, "radius": local.radius}
     tangents = torch.cat((tangents_of(image), tangents_of((image + 8) % 16)))
-    values["shares"] = cumulative_shares(found.V, tangents).view(2, len(TANGENTS), -1)
+    values["shares"] = cumulative_shares(found.V, tangents.flatten(1).T).view(2, len(TANGENTS), -1)
     if kind == "trained" and depth in WALKED:
         values["walk_gains"], values["walk_right"] = _walk(found.V, image, depth)
-    ranks = [rank - 1 for rank in SHOWN if rank <= COUNT[kind]]
+    ranks = [rank - 1 for rank in SHOWN]
     columns = found.V.T.reshape(-1, *shape)
     values["energy"] = functional.adaptive_avg_pool2d(columns[ranks].square().sum(1), SIDE)
     values["signed"] = functional.adaptive_avg_pool2d(columns[[0, -1]], SIDE)
@@ -120,7 +121,7 @@ def _walk(V: Tensor, image: int, depth: str) -> tuple[NDArray[np.float64], NDArr
     deltas = {
         "first": torch.stack((V[:, 0], -V[:, 0])),
         "leading": span_noise(V[:, :10], DRAWS, seed=image),
-        "trailing": span_noise(V[:, 40:50], DRAWS, seed=image),
+        "trailing": span_noise(V[:, -10:], DRAWS, seed=image),
         "random": band_noise(tuple(x.shape), 0, math.inf, DRAWS, seed=image).flatten(1),
     }
     start = f(x)

@@ -42,6 +42,7 @@ from torch import Tensor
 from deepdynamics import data, results, smallcnns
 from deepdynamics.localisation import localisation
 from deepdynamics.networks import CNN, Layer, generator
+from deepdynamics.perturbations import span_noise
 from deepdynamics.spectra import participation_ratio
 from deepdynamics.sweeps import sweep
 from deepdynamics.tangents import KINDS, known_tangents, nearest_difference
@@ -307,7 +308,7 @@ def _aimed(net: CNN, images: Pictures, draw: int) -> Found:
             for j, part in enumerate((slice(1), slice(edge), slice(len(s) - edge, len(s)), slice(0))):
                 inside = V[:, part] if part.stop else torch.eye(len(V), dtype=V.dtype)
                 linear[i, j] += float((J @ inside).square().sum() / inside.shape[1])
-                steps = smallcnns.random_in_span(inside, DRAWS, seed=directions).float()
+                steps = span_noise(inside, DRAWS, seed=directions).float()
                 lengths = torch.tensor(LENGTHS)[:, None, None]
                 states = net.states(x + (lengths * steps).reshape(-1, *x.shape))
                 moved = (states[depth] - clean[depth]).square().sum(1).reshape(len(LENGTHS), DRAWS).mean(1)
