@@ -43,12 +43,19 @@ _STATE = """selector => {
     for (let p = e.parentElement; p !== content; p = p.parentElement) if (scrolls(p)) return false;
     return true;
   };
+  // A displayed formula that is wider than its place.
+  const tooWide = e => {
+    if (!e.matches('mjx-container[display]')) return false;
+    for (let p = e; p !== content; p = p.parentElement) if (scrolls(p)) return true;
+    return false;
+  };
   return {
     content: !!content,
     wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     formulas: inside.filter(e => e.matches('.math') && !e.querySelector('mjx-container')).map(e => e.textContent),
     broken: inside.filter(e => e.matches('mjx-merror, [data-mjx-error]')).map(e => e.textContent),
     cut: inside.filter(cutOff).map(e => e.textContent),
+    scrolled: inside.filter(tooWide).map(e => e.closest('.math').id || e.closest('.math').textContent),
     alt: inside.filter(e => e.matches('img') && !(e.alt || '').trim()).map(e => e.src.slice(-60)),
     empty: inside.filter(e => e.matches('img') && !e.hidden && !e.naturalWidth).map(e => e.src.slice(-60)),
   };
@@ -76,6 +83,7 @@ def visit(chromium: Browser, site: str, page_name: str, size: str, mode: str) ->
             ("formulas", "formula not typeset"),
             ("broken", "formula with an error"),
             ("cut", "formula cut off at the edge of the text"),
+            ("scrolled", "displayed formula that has to be scrolled"),
             ("alt", "image without alt text"),
             ("empty", "image that does not load"),
         ):

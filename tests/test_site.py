@@ -113,6 +113,11 @@ FAULTS = {  # what is planted, and what a check must say
         "</mjx-math></mjx-container></p>",
         "formula cut off at the edge of the text: x",
     ),
+    "scrolled": (
+        '<div class="math" style="overflow:auto;width:200px"><mjx-container display="true"><mjx-math '
+        'style="display:inline-block;width:900px">x</mjx-math></mjx-container></div>',
+        "displayed formula that has to be scrolled: x",
+    ),
     "wide": ('<div style="width:3000px">wide</div>', "px wider than the screen"),
     "alt": ('<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">', "image without alt text"),
     "contrast": ('<p style="color:#bbb;background:#fff">pale</p>', "axe serious, color-contrast"),
