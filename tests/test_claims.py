@@ -1,5 +1,6 @@
 """The unit of truth: intervals, verdicts, resolution, refusals."""
 
+import doctest
 import json
 import math
 
@@ -152,3 +153,14 @@ def test_card_shows_itself_and_carries_its_data():
 
 def test_deterministic():
     assert claim("t.m", "s", theory=1.0, samples=SAMPLES) == claim("t.m", "s", theory=1.0, samples=SAMPLES)
+
+
+@given(st.floats(-1e3, 1e3), st.floats(1e-4, 1e3))
+def test_numbers_are_shown_to_the_second_digit_of_their_error(value, error):
+    shown, shown_error = map(float, claims.with_error(value, error).split(" ± "))
+    assert shown_error == pytest.approx(error, rel=0.051)
+    assert shown == pytest.approx(value, abs=0.06 * error)
+
+
+def test_examples_of_the_docstrings():
+    assert doctest.testmod(claims).failed == 0

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import records
 import yaml
 from deepdynamics import data, results
+from deepdynamics.claims import percent, with_error
 from docutils import nodes
 from docutils.parsers.rst import directives
 from pybtex.database import parse_file
@@ -133,14 +134,13 @@ def _expected(claim: dict[str, Any]) -> str:
 def _measured(claim: dict[str, Any]) -> str:
     if claim["measured"] is None:
         return "–"
-    error = "" if claim["standard_error"] is None else f" ± {claim['standard_error']:.2g}"
-    return f"{claim['measured']:.4g}{error}"
+    return with_error(claim["measured"], claim["standard_error"])
 
 
 def _resolution(claim: dict[str, Any]) -> str:
     if claim["resolution"] is None:
         return "–"
-    return "identity" if claim["identity"] else f"{100 * claim['resolution']:.2g} %"
+    return "identity" if claim["identity"] else percent(claim["resolution"])
 
 
 def _summary(claims: list[dict[str, Any]]) -> str:
@@ -311,12 +311,15 @@ def _stored(root: Path) -> list[str]:
     files = sorted((root / "book" / "results").glob("*.npz"))
     if not files:
         return []
-    lines = ["| stored result | state | computed with | seconds |", "|---|---|---|--:|"]
+    lines = ["| stored result | state | computed on | computed with | date |", "|---|---|---|---|---|"]
     for file in files:
         _, provenance = results.load(file.stem)
         state = "**stale**: the code has changed since" if results.stale(file.stem) else "current"
-        machine, seconds = _cell(str(provenance.get("machine", ""))), provenance.get("seconds", 0)
-        lines.append(f"| `{file.stem}` | {state} | {machine} | {seconds:.0f} |")
+        machine: Any = provenance.get("machine", {})
+        where = f"{machine.get('cores', '?')} cores of {machine.get('processor', '?')}"
+        versions = ", ".join(f"{name} {number}" for name, number in machine.get("versions", {}).items())
+        cells = (where, f"Python {machine.get('python', '?')}, {versions}", str(provenance.get("date", "")))
+        lines.append(f"| `{file.stem}` | {state} | {' | '.join(_cell(cell) for cell in cells)} |")
     return lines
 
 

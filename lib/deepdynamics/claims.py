@@ -35,6 +35,29 @@ class ClaimError(AssertionError):
     """A claim of the book does not hold."""
 
 
+def with_error(value: float, error: float | None) -> str:
+    """A measured number with its standard error, to the second digit of the error; four digits without one.
+
+    >>> with_error(59.0391, 1.13), with_error(1.4241, 0.14), with_error(0.5, None), with_error(1234.5, 210)
+    ('59.0 ± 1.1', '1.42 ± 0.14', '0.5', '1230 ± 210')
+    """
+    if error is None or not math.isfinite(error) or error <= 0:
+        return f"{value:.4g}"
+    place = 1 - math.floor(math.log10(float(f"{error:.1e}")))
+    if not -3 <= place <= 6:
+        return f"{value:.4g} ± {error:.2g}"
+    return f"{round(value, place):.{max(place, 0)}f} ± {round(error, place):.{max(place, 0)}f}"
+
+
+def percent(share: float) -> str:
+    """Two digits of a share, without an exponent.
+
+    >>> percent(0.0345), percent(1.84)
+    ('3.5 %', '180 %')
+    """
+    return f"{float(f'{100 * share:.2g}'):g} %"
+
+
 @dataclass(frozen=True)
 class Claim:
     """One checked statement. Made by :func:`claim`; every field that is not an input of it is computed."""
@@ -148,11 +171,10 @@ class Claim:
             says = self.source_says if isinstance(self.source_says, str) else f"{self.source_says:.5g}"
             rows.append(("the source says", says))
         if self.measured is not None:
-            error = "" if self.standard_error is None else f" ± {self.standard_error:.2g}"
             count = "" if self.count is None else f" ({self.count} samples)"
-            rows.append(("measured", f"{self.measured:.5g}{error}{count}"))
+            rows.append(("measured", with_error(self.measured, self.standard_error) + count))
         if self.resolution is not None and not self.identity:
-            rows.append(("would notice", f"{100 * self.resolution:.2g} %"))
+            rows.append(("would notice", percent(self.resolution)))
         if self.skipped:
             rows.append(("needs", self.skipped))
         return rows
