@@ -6,10 +6,11 @@ processor on one thread, so that other work on the machine counts little, and of
 growth of the peak. The bound is the time that the multiplications alone would take at the rate of a large matrix
 product: all products that were used, times those of a forward pass, and one pass of orthogonalisation of the basis.
 
-    python benchmarks/bench_spectra.py [alexnet squeezenet small] [--k 100] [--threads 1] [--repeat 1]
+    python benchmarks/bench_spectra.py [alexnet squeezenet small] [--k 100] [--threads 1 2] [--repeat 1]
 """
 
 import argparse
+import itertools
 import json
 import resource
 import subprocess
@@ -205,22 +206,22 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("what", nargs="*", default=["alexnet", "squeezenet", "small"])
     parser.add_argument("--k", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--methods", type=int, default=4, help="how many of: " + "; ".join(METHODS))
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     if arguments.one:
+        torch.set_num_threads(arguments.threads[0])
         method, name, size = arguments.one
         print(json.dumps(measure(method, name, int(size), arguments.k)))
         return
-    for what in arguments.what:
+    for what, threads in itertools.product(arguments.what, arguments.threads):
         chosen = SMALL if what == "small" else {what: PROBLEMS[what]}
         methods = ("ours", "svds, cached products", "dense") if what == "small" else METHODS[: arguments.methods]
         for title, (name, size) in chosen.items():
             heading = f"{title.split()[0]}, {size} x {size}"
-            table(heading, methods, name, size, arguments.k, arguments.threads, arguments.repeat)
+            table(heading, methods, name, size, arguments.k, threads, arguments.repeat)
 
 
 if __name__ == "__main__":

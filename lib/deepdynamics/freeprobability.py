@@ -1,0 +1,431 @@
+r"""Free probability for deep networks: the law of the squared singular values of a Jacobian at infinite width.
+
+For J = D_L W_L ... D_1 W_1 with independent Gaussian weights, or orthogonal ones, the matrices are asymptotically free
+(Pennington, Schoenholz and Ganguli 2018), so that S-transforms multiply. With d = φ'(h)² and the moment generating
+function M(z) = Σ_k m_k z^{-k} = z G(z) - 1 this says, with N such that m = E d/(N - d),
+
+    z = σ_w^{2L} (1 + m)/m · (m N/(1 + m))^L  (orthogonal),      z = σ_w^{2L} (1 + m)/m · (m N)^L  (Gaussian),
+
+where m = M(z) is that of J Jᵀ. No root has to be chosen: N ~ z is known for large z, and is followed down to the real
+axis by Newton's method. The logarithmic potential has a closed form in N and m,
+
+    ∫ log(z - λ) dμ = log z + L E log(1 - d/N) + (L - 1) log(1 + m)  (orthogonal),  ... + L m - log(1 + m)  (Gaussian),
+
+and its imaginary part on the axis is π times the mass above: the distribution function needs no integration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import gammaln
+from torch import Tensor
+
+from deepdynamics import activations
+from deepdynamics.gaussianintegrals import erf2, normal
+
+Array = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+
+_NODES, _REACH = 600, 9.5  # of the trapezoid rule for smooth activations, on half an axis
+_DOWN = (4.0, 1.5, 1.1)  # factors between two heights above the real axis: the next where one fails
+_HEIGHT = 1e-11  # of the last one, relative to λ
+
+
+@dataclass(frozen=True)
+class DerivativeLaw:
+    """The law of D² = φ'(h)²: atoms at ``points`` (n,) >= 0, ascending, with ``weights`` (n,) that sum to 1.
+
+    ``exact`` is False where the points are nodes of a quadrature, and the law has a density.
+    """
+
+    points: Array
+    weights: Array
+    exact: bool = True
+
+    def __post_init__(self) -> None:
+        points, weights = (np.asarray(each, dtype=np.float64) for each in (self.points, self.weights))
+        shapes = points.shape == weights.shape and points.ndim == 1 and len(points) > 0
+        if not shapes or not np.isfinite(points).all() or (points < 0).any() or not points.any():
+            raise ValueError(
+                f"points of shape {points.shape}, weights of shape {weights.shape}: finite points, not negative and "
+                "not all zero, and as many weights are allowed"
+            )
+        if (weights < 0).any() or not math.isclose(weights.sum(), 1, abs_tol=1e-9):
+            raise ValueError(f"weights sum to {weights.sum()}: non-negative numbers that sum to 1 are allowed")
+        order = np.argsort(points, kind="stable")
+        object.__setattr__(self, "points", points[order])
+        object.__setattr__(self, "weights", weights[order])
+
+    @classmethod
+    def bernoulli(cls, p: float) -> DerivativeLaw:
+        """1 with probability p, else 0: ReLU (p = 1/2), hard tanh (p = P(|h| < 1)).
+
+        >>> DerivativeLaw.bernoulli(0.25).moment(1)
+        0.25
+        """
+        if not 0 < p <= 1:
+            raise ValueError(f"p = {p}: a number above 0, at most 1, is allowed")
+        return cls(np.array([0.0, 1.0]), np.array([1 - p, p])) if p < 1 else cls.one()
+
+    @classmethod
+    def one(cls) -> DerivativeLaw:
+        """d = 1: linear layers."""
+        return cls(np.ones(1), np.ones(1))
+
+    @classmethod
+    def of(cls, activation: str | activations.Activation, q: float) -> DerivativeLaw:
+        """The law of φ'(√q z)², z standard normal: exact where φ' takes few values, a quadrature in z otherwise.
+
+        Raises ``ValueError`` for a variance q that is not positive and finite, and an unknown activation.
+
+        >>> law = DerivativeLaw.of("tanh", 0.05)
+        >>> round(law.moment(2) / law.moment(1) ** 2 - 1, 6)
+        0.01332
+        """
+        if not 0 < q < math.inf:
+            raise ValueError(f"q = {q}: a positive finite variance is allowed")
+        phi = activations.get(activation)
+        if isinstance(phi, activations.Linear):
+            return cls.one()
+        if isinstance(phi, activations.ReLU):
+            return cls.bernoulli(0.5)
+        if isinstance(phi, activations.HardTanh):
+            return cls.bernoulli(float(erf2(np.asarray(1 / math.sqrt(q)))))
+        z = np.linspace(-_REACH, _REACH, 2 * _NODES + 1)
+        weights = normal(z)
+        return cls(np.asarray(phi.slope(math.sqrt(q) * z)) ** 2, weights / weights.sum(), exact=False)
+
+    def moment(self, k: int) -> float:
+        """μ_k = E d^k."""
+        return float(self.weights @ self.points**k)
+
+
+class JacobianSpectrum:
+    """The law of the eigenvalues λ of J Jᵀ, squared singular values of J = D_L W_L ... D_1 W_1, at infinite width.
+
+    ``depth`` L counts the factors D W; the D are alike, with the ``law`` of D²; ``weights`` are "orthogonal" (σ_w times
+    a random orthogonal matrix) or "gaussian" (variance σ_w²/N); ``weight_var`` is σ_w² (None: critical, 1/E d, where
+    the mean of λ is 1). Pennington, Schoenholz and Ganguli (2018, AISTATS), eqs. (13) to (22).
+
+    Raises ``ValueError`` for a depth that is no positive integer, other weights, and a variance that is not positive.
+
+    >>> spectrum = JacobianSpectrum(3, DerivativeLaw.bernoulli(0.5))
+    >>> spectrum.mean, spectrum.variance, round(spectrum.lambda_max, 6), spectrum.atoms
+    (1.0, 3.0, 6.75, [(0.0, 0.5)])
+    """
+
+    def __init__(
+        self, depth: int, law: DerivativeLaw, weights: str = "orthogonal", weight_var: float | None = None
+    ) -> None:
+        if weights not in ("orthogonal", "gaussian"):
+            raise ValueError(f'weights = {weights!r}: "orthogonal" or "gaussian" is allowed')
+        if weight_var is not None and not 0 < weight_var < math.inf:
+            raise ValueError(f"weight_var = {weight_var}: a positive finite number is allowed")
+        self.depth, self.law, self.weights = _depth(depth), law, weights
+        self.weight_var = 1 / law.moment(1) if weight_var is None else float(weight_var)
+
+    def __repr__(self) -> str:
+        return f"JacobianSpectrum({self.depth}, {self.law}, {self.weights!r}, {self.weight_var})"
+
+    @property
+    def mean(self) -> float:
+        """m_1 = (σ_w² E d)^L."""
+        return (self.weight_var * self.law.moment(1)) ** self.depth
+
+    @property
+    def variance(self) -> float:
+        """m_1² L (E d²/(E d)² - 1 - s_1), s_1 = 0 for orthogonal weights, -1 for Gaussian ones (eq. 22)."""
+        spread = self.law.moment(2) / self.law.moment(1) ** 2 - 1 + (self.weights == "gaussian")
+        return self.mean**2 * self.depth * spread
+
+    @property
+    def atoms(self) -> list[tuple[float, float]]:
+        """(location, mass) of each, ascending. Of L free factors with an atom of mass w their product has one of mass
+        L w - (L - 1), where that is positive (Belinschi 2003); at zero the mass is that of one factor.
+        """
+        if not self.law.exact:
+            return []
+        points, weights, L = self.law.points, self.law.weights, self.depth
+        found = [(0.0, float(weights[points == 0].sum()))]
+        if self.weights == "orthogonal":
+            values = np.unique(points[points > 0])
+            masses = [1 - L * (1 - float(weights[points == value].sum())) for value in values]
+            found += [((self.weight_var * float(a)) ** L, mass) for a, mass in zip(values, masses, strict=True)]
+        return [(place, mass) for place, mass in found if mass > 1e-12]
+
+    @property
+    def lambda_max(self) -> float:
+        """The top of the support, atoms included."""
+        if self._has_atom(-1):
+            return (self.weight_var * float(self.law.points[-1])) ** self.depth
+        top = self.law.points[-1]
+        return math.exp(self._least(lambda t: top * (1 + np.exp(30 * t)), lambda m: m > 0))
+
+    @property
+    def bulk(self) -> tuple[float, float]:
+        """Left and right edge of the continuous part; NaN where there is none.
+
+        An edge is where z(N) turns on the real axis outside of the values of d: beyond the largest one, or next to it
+        where the largest one makes an atom, and the same on the left, where d = 0 has no part in it.
+        """
+        if sum(mass for _, mass in self.atoms) > 1 - 1e-12:
+            return math.nan, math.nan
+        values = np.unique(self.law.points)
+        left, right = 0.0, self.lambda_max
+        if self._has_atom(-1):
+            right = math.exp(self._least(_between(values[-2], values[-1]), lambda m: m < -1))
+        if self.law.exact and values[0] > 0 and self.weights == "orthogonal":
+            if self._has_atom(0):
+                left = math.exp(-self._least(_between(values[0], values[1]), lambda m: m > 0, sign=-1))
+            else:
+                left = math.exp(-self._least(_between(0.0, values[0]), lambda m: m < -1, sign=-1))
+        return left, right
+
+    def density(self, lam: ArrayLike) -> Array:
+        """The continuous part of the law at λ, 0 outside its support; the shape of ``lam``."""
+        lam = _positive(lam)
+        _, more, _ = _mean(self.law, self._on_the_axis(lam.ravel()))
+        return np.maximum(-more.imag / (math.pi * lam.ravel()), 0.0).reshape(lam.shape)
+
+    def cdf(self, lam: ArrayLike) -> Array:
+        """The share of eigenvalues up to λ, atoms included; the shape of ``lam``. ValueError as :meth:`density`."""
+        lam = _positive(lam)
+        N, L = self._on_the_axis(lam.ravel()), self.depth
+        m, more, _ = _mean(self.law, N)
+        rest = (L - 1) * np.log(more) if self.weights == "orthogonal" else L * m - np.log(more)
+        potential = L * (np.log(1 - self.law.points / N[:, None]) @ self.law.weights) + rest
+        return np.clip(1 - potential.imag / math.pi, 0.0, 1.0).reshape(lam.shape)
+
+    def _has_atom(self, which: int) -> bool:
+        """Whether the largest (-1) or smallest (0) value of d makes an atom of λ that is not at zero."""
+        place = (self.weight_var * float(self.law.points[which])) ** self.depth
+        return place > 0 and any(math.isclose(place, atom, rel_tol=1e-9) for atom, _ in self.atoms)
+
+    def _log_z(self, N: Any, m: Any, more: Any) -> Any:
+        """log z(N), with more = 1 + m."""
+        L, log = self.depth, np.log
+        rest = (1 - L) * log(more / m) if self.weights == "orthogonal" else log(more) + (L - 1) * log(m)
+        return L * math.log(self.weight_var) + rest + L * log(N)
+
+    def _least(self, N_of: Callable[[Any], Any], allowed: Callable[[Any], Any], sign: int = 1) -> float:
+        """Least value of sign · log z(N) over N = N_of(t), -1 < t < 1, where ``allowed(m)``: a grid, then its cell."""
+
+        def value(t: Any) -> Any:
+            N = np.atleast_1d(N_of(np.asarray(t)))
+            m, more, _ = _mean(self.law, N)
+            good = allowed(m.real)
+            return np.where(good, sign * self._log_z(N, m, more).real, np.inf)
+
+        grid = np.linspace(-1, 1, 801)[1:-1]
+        best = int(np.argmin(value(grid)))
+        near = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+        found = minimize_scalar(lambda t: float(value(t)[0]), bounds=near, method="bounded", options={"xatol": 1e-12})
+        return float(found.fun)
+
+    def _on_the_axis(self, lam: Array) -> Complex:
+        """N just above λ on the real axis, followed down from far above it."""
+        if self.depth == 1 and self.weights == "orthogonal":
+            raise ValueError("depth = 1 with orthogonal weights is σ_w² D² itself: its law is given")
+        height = 20 * (lam + self.lambda_max)
+        start = (lam + 1j * height) * (self.law.moment(1) / self.mean)
+        return _followed(self._newton, start.astype(np.complex128), lam, height, _HEIGHT * lam)
+
+    def _newton(self, z: Complex, N: Complex) -> Complex:
+        """Solutions of z(N) = z, from a good guess."""
+        L, todo = self.depth, np.arange(len(z))
+        N = N.copy()
+        for _ in range(60):
+            part = N[todo]
+            m, more, slope = _mean(self.law, part)
+            r = self._log_z(part, m, more) - np.log(z[todo])
+            r -= 2j * math.pi * np.round(r.imag / (2 * math.pi))
+            if self.weights == "orthogonal":
+                by_N = (L - 1) * slope / (m * more) + L / part
+            else:
+                by_N = slope / more + (L - 1) * slope / m + L / part
+            N[todo] = _step(part, -r / by_N)
+            todo = todo[np.abs(r) > 1e-12]
+            if len(todo) == 0:
+                return N
+        raise RuntimeError(f"Newton's method did not converge at {len(todo)} of {len(z)} points, near z = {z[todo[0]]}")
+
+
+def fuss_catalan_moment(k: ArrayLike, depth: int) -> Array:
+    """E λ^k of J Jᵀ for J the product of ``depth`` Gaussian matrices of variance 1/N: binom((L + 1) k, k)/(L k + 1).
+
+    ``k`` >= 0 of any shape. Raises ``ValueError`` for a negative k and a depth that is no positive integer.
+
+    >>> fuss_catalan_moment([1, 2, 3], 4).round(6)
+    array([ 1.,  5., 35.])
+    """
+    k, L = np.asarray(k, dtype=np.float64), _depth(depth)
+    if (k < 0).any():
+        raise ValueError("k: numbers that are not negative are allowed")
+    return np.asarray(np.exp(gammaln((L + 1) * k + 1) - gammaln(k + 1) - gammaln(L * k + 1)) / (L * k + 1))
+
+
+def fuss_catalan_density(lam: ArrayLike, depth: int) -> Array:
+    """The density whose moments are :func:`fuss_catalan_moment`, 0 outside of (0, (L + 1)^(L + 1)/L^L); the shape of
+    ``lam``.
+
+    In the angle φ from 0 to π/(L + 1), λ = sin^{L+1}((L + 1)φ)/(sin φ sin^L(Lφ)) falls from the edge to 0. Raises as
+    :func:`fuss_catalan_moment`, and for λ that is not positive and finite.
+
+    >>> float(fuss_catalan_density(2.0, 1).round(9)), round(1 / (2 * math.pi), 9)
+    (0.159154943, 0.159154943)
+    """
+    lam, L = _positive(lam), _depth(depth)
+    edge = (L + 1) ** (L + 1) / L**L
+    inside = lam < edge
+    target = np.log(lam[inside])
+    low, high = np.zeros_like(target), np.full_like(target, math.pi / (L + 1))
+    for _ in range(60):  # bisection: log λ falls with φ
+        phi = (low + high) / 2
+        value = (L + 1) * np.log(np.sin((L + 1) * phi)) - np.log(np.sin(phi)) - L * np.log(np.sin(L * phi))
+        low, high = np.where(value > target, phi, low), np.where(value > target, high, phi)
+    phi = (low + high) / 2
+    density = np.zeros(lam.shape)
+    logs = 2 * np.log(np.sin(phi)) + (L - 1) * np.log(np.sin(L * phi)) - L * np.log(np.sin((L + 1) * phi))
+    density[inside] = np.exp(logs) / math.pi
+    return density
+
+
+def marchenko_pastur(x: ArrayLike, ratio: float) -> Array:
+    """Density at x of the eigenvalues of XᵀX/rows, X with independent entries of variance 1 and ratio = columns/rows,
+    without the atom 1 - 1/ratio at zero that there is for ratio > 1; the shape of ``x``.
+
+    Raises ``ValueError`` for a ratio that is not positive and finite.
+
+    >>> float(marchenko_pastur(1.0, 1.0).round(6)), float(marchenko_pastur(5.0, 1.0))
+    (0.275664, 0.0)
+    """
+    if not 0 < ratio < math.inf:
+        raise ValueError(f"ratio = {ratio}: a positive finite number is allowed")
+    x = np.asarray(x, dtype=np.float64)
+    left, right = (1 - math.sqrt(ratio)) ** 2, (1 + math.sqrt(ratio)) ** 2
+    root = np.sqrt(np.maximum((x - left) * (right - x), 0.0))
+    return np.where(root > 0, root / (2 * math.pi * ratio * np.where(root > 0, x, 1.0)), 0.0)
+
+
+def multiply_marchenko_pastur(points: ArrayLike, weights: ArrayLike, ratio: float, z: ArrayLike) -> Complex:
+    """The Stieltjes transform m(z) = ∫ dμ(x)/(x - z), Im z > 0, of μ = law ⊠ Marchenko-Pastur: eigenvalues of
+    T^{1/2} XᵀX T^{1/2}/rows, T with the law of ``points`` (n,) >= 0 and ``weights`` (n,), X as in
+    :func:`marchenko_pastur`; the shape of ``z``.
+
+    Silverstein's equation m = Σ w/(t (1 - ratio - ratio z m) - z) by Newton's method, from far above the axis down to
+    z. The density at x is Im m(x + i0)/π. Raises ``ValueError`` for bad laws and ratios and for Im z <= 0.
+
+    >>> m = multiply_marchenko_pastur([1.0], [1.0], 0.5, 1.0 + 1e-9j)
+    >>> bool(abs(m.imag / math.pi - marchenko_pastur(1.0, 0.5)) < 1e-7)
+    True
+    """
+    law = DerivativeLaw(np.asarray(points, dtype=np.float64), np.asarray(weights, dtype=np.float64))
+    if not 0 < ratio < math.inf:
+        raise ValueError(f"ratio = {ratio}: a positive finite number is allowed")
+    z = np.asarray(z, dtype=np.complex128)
+    if not (z.imag > 0).all() or not np.isfinite(z).all():
+        raise ValueError("z: finite numbers with a positive imaginary part are allowed")
+    flat = z.ravel()
+    height = np.maximum(20 * (np.abs(flat.real) + (1 + math.sqrt(ratio)) ** 2 * float(law.points[-1])), flat.imag)
+    start = -1 / (flat.real + 1j * height)
+    v = _followed(partial(_silverstein, law, ratio), start, flat.real, height, flat.imag)
+    return ((v + (1 - ratio) / flat) / ratio).reshape(z.shape)
+
+
+def _silverstein(law: DerivativeLaw, ratio: float, z: Complex, v: Complex) -> Complex:
+    """The transform v = ratio m - (1 - ratio)/z of X T Xᵀ/rows, near a guess: -1/v = z - ratio Σ w t/(1 + t v)."""
+    t, w = law.points, law.weights
+    for _ in range(100):
+        inverse = 1 / (1 + t * v[:, None])
+        r = z + 1 / v - ratio * (inverse @ (w * t))
+        change = -r / (-1 / v**2 + ratio * (inverse**2 @ (w * t**2)))
+        v = _step(v, change)
+        if (np.abs(change) <= 1e-9 * np.abs(v)).all():
+            return v
+    raise RuntimeError(f"Newton's method did not converge for ratio = {ratio}")
+
+
+def freeness_defects(matrices: Sequence[Tensor]) -> dict[tuple[int, ...], float]:
+    """tr X°_i X°_j and tr X°_i X°_j X°_i X°_j for all i < j, by the words (i, j) and (i, j, i, j), with X° = X - tr X
+    and tr the trace over N: free matrices have zeros, of order 1/N where N is finite.
+
+    Square matrices (N, N) of one size. Raises ``ValueError`` for fewer than two, other shapes, entries not finite.
+
+    >>> import torch
+    >>> A, B = torch.diag(torch.tensor([1.0, -1.0])), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    >>> freeness_defects([A, B])
+    {(0, 1): 0.0, (0, 1, 0, 1): -1.0}
+    """
+    if len(matrices) < 2 or any(X.ndim != 2 or X.shape != (len(matrices[0]),) * 2 for X in matrices):
+        raise ValueError(f"matrices of shapes {[tuple(X.shape) for X in matrices]}: two or more (N, N) are allowed")
+    if not all(bool(X.isfinite().all()) for X in matrices):
+        raise ValueError("matrices: finite entries are allowed")
+    centred = []
+    for X in matrices:
+        X = X.double().clone()
+        X.diagonal().sub_(X.diagonal().mean())
+        centred.append(X)
+    defects: dict[tuple[int, ...], float] = {}
+    for i, A in enumerate(centred):
+        for j in range(i + 1, len(centred)):
+            AB = A @ centred[j]
+            defects[i, j] = float(AB.diagonal().mean())
+            defects[i, j, i, j] = float((AB * AB.T).sum()) / len(AB)
+    return defects
+
+
+def _depth(depth: int) -> int:
+    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
+        raise ValueError(f"depth = {depth!r}: a positive integer is allowed")
+    return depth
+
+
+def _between(low: float, high: float) -> Callable[[Any], Any]:
+    """The interval as an image of (-1, 1) that resolves its ends."""
+    return lambda t: low + (high - low) / (1 + np.exp(-30 * t))
+
+
+def _followed(
+    solve: Callable[[Complex, Complex], Complex], x: Complex, real: Array, high: Array, low: Array
+) -> Complex:
+    """The solution x of an equation at z = real + i high, followed down to real + i low by ``solve(z, guess)``."""
+    start, far = x, math.log(float((high / low).max()))
+    for factor in _DOWN:
+        steps, x = max(1, math.ceil(far / math.log(factor))), start
+        try:
+            for step in range(steps + 1):
+                x = solve(real + 1j * high * (low / high) ** (step / steps), x)
+            return x
+        except RuntimeError:
+            if factor == _DOWN[-1]:
+                raise
+    raise AssertionError
+
+
+def _step(x: Complex, change: Complex) -> Complex:
+    """x + change, shortened to a third of x, and so that x stays in the upper half plane."""
+    room = np.where(change.imag < 0, 0.8 * x.imag / np.maximum(-change.imag, 1e-300), 1.0)
+    return x + change * np.minimum(np.minimum(1, room), np.abs(x) / np.maximum(3 * np.abs(change), 1e-300))
+
+
+def _positive(lam: ArrayLike) -> Array:
+    lam = np.asarray(lam, dtype=np.float64)
+    if not np.isfinite(lam).all() or (lam <= 0).any():
+        raise ValueError("lam: positive finite numbers are allowed")
+    return lam
+
+
+def _mean(law: DerivativeLaw, N: Any) -> tuple[Complex, Complex, Complex]:
+    """m = E d/(N - d), 1 + m = E N/(N - d) without cancellation, and the derivative of m by N."""
+    N = np.asarray(N, dtype=np.complex128)
+    inverse = 1 / (N[:, None] - law.points)
+    weighted = law.weights * law.points
+    return inverse @ weighted, N * (inverse @ law.weights), -(inverse**2) @ weighted
