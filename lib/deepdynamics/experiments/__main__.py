@@ -14,7 +14,7 @@ EXPERIMENTS: dict[int, tuple[str, ...]] = {
     2: ("trainability",),
     4: ("gain",),
     5: ("finetuning", "pretraining"),
-    6: ("smallcnns", "cnngains", "cnnnoise", "cnnspectra"),
+    6: ("smallcnns", "cnngains", "cnnnoise", "cnnspectra", "cnnlogits"),
     7: ("autoencoding", "prediction"),
 }
 
