@@ -389,6 +389,7 @@ def test_spectra_reject():
         (lambda: mlp_jacobians(net, torch.ones(1, 3), 2), "depth = 2: 1 to 1"),
         (lambda: wide_singular_values(torch.ones(3, 2)), r"J of shape \(3, 2\)"),
         (lambda: wide_singular_values(torch.tensor([[math.nan]])), "J of shape"),
+        (lambda: wide_singular_values(torch.eye(2) * 1j), "finite real matrices"),
         (lambda: leading_vectors(torch.ones(2, 3), 3), "k = 3: 1 to 2"),
         (lambda: participation_ratio(torch.zeros(3)), "s: finite singular values"),
         (lambda: participation_ratio(torch.tensor([1.0, -1.0])), "s: finite singular values"),

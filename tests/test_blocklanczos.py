@@ -291,3 +291,38 @@ def test_bad_input_of_cumulative_spectra():
 
 def test_entry_by_entry_is_not_a_batch():
     assert torch.allclose(top_singular(torch.relu, torch.ones(3, 4), 5).s, torch.ones(5))
+
+
+@given(
+    st.integers(5, 20), st.integers(0, 3), st.sampled_from([0.9, 0.98]), st.sampled_from([2, 4]), st.integers(0, 10**6)
+)
+@settings(max_examples=25, deadline=None)
+def test_values_of_any_multiplicity_before_a_close_one(copies, fewer, following, block, seed):
+    """More equal values than random vectors, then one that is nearly as large."""
+    draw = torch.Generator().manual_seed(seed)
+    s = torch.cat((torch.ones(copies), torch.linspace(following, 0.1, 90))).double()
+    U, V = (torch.linalg.qr(torch.randn(n, len(s), generator=draw, dtype=torch.float64))[0] for n in (120, 115))
+    J, k = (U * s) @ V.T, copies + 2 - fewer
+    found = top_singular(lambda x: J @ x, torch.zeros(115, dtype=torch.float64), k, block=block, seed=seed)
+    torch.testing.assert_close(found.s, s[:k], rtol=1e-9, atol=0)
+
+
+def test_a_function_that_works_in_place_leaves_the_input_alone():
+    x = torch.tensor([1.0, -2.0, 3.0])
+    net = torch.nn.Sequential(torch.nn.ReLU(inplace=True), torch.nn.Linear(3, 2, bias=False))
+    found = top_singular(net, x, 2)
+    torch.testing.assert_close(found.s, torch.linalg.svdvals(net[1].weight.detach() * torch.tensor([1.0, 0.0, 1.0])))
+    assert x.tolist() == [1.0, -2.0, 3.0]
+    twice = top_singular(lambda x: x.mul_(2.0), x, 1)
+    assert float(twice.s) == pytest.approx(2.0, rel=1e-6) and x.tolist() == [1.0, -2.0, 3.0]
+
+
+def test_counts_of_numpy_are_integers():
+    assert len(top_singular(torch.tanh, torch.zeros(3), np.int64(2)).s) == 2
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e20])
+def test_values_far_from_one_keep_their_digits(scale):
+    J = scale * torch.randn(30, 20, generator=torch.Generator().manual_seed(0))
+    found = top_singular(lambda x: J @ x, torch.zeros(20), 4)
+    torch.testing.assert_close(found.s / scale, torch.linalg.svdvals(J / scale)[:4], rtol=1e-5, atol=0)

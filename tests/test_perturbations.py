@@ -77,6 +77,7 @@ def test_equal_seeds_give_equal_noise():
         (lambda: patch_noise(SHAPE, 0, 1, seed=0), "size = 0"),
         (lambda: span_noise(torch.ones(3), 1, seed=0), "V of shape"),
         (lambda: span_noise(torch.eye(3), 0, seed=0), "count = 0"),
+        (lambda: span_noise(2 * torch.eye(3), 1, seed=0), "not orthonormal"),
     ],
 )
 def test_bad_input(call, message):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -64,14 +65,15 @@ def top_singular(
     U (out, k), s (k,), V (in, k), residuals (k,) and the number of columns that were sent through J and Jᵀ; device and
     type follow ``x``, input and output are flattened. On return every residual max(‖Jᵀu - sv‖, ‖Jv - su‖)/s₁, measured
     with fresh products, is at most ``tol``; s is then right to about tol² s₁ over the distance to the other values, and
-    to rounding, 1e-6 s₁ in float32 (float64 goes on to 1e-9). Where the rank is below k: zeros, and an orthonormal
-    completion. In float32 a ``tol`` below some 1e-6 is out of reach of the products themselves.
+    to rounding, 1e-6 s₁ in float32 (float64 goes on to 1e-9). Where the rank is below k, or values are below 20 eps s₁
+    (2e-6 s₁ in float32): zeros, and an orthonormal completion. In float32 a ``tol`` below some 1e-6 is out of reach of
+    the products themselves.
 
     Block Golub–Kahan bidiagonalisation (Golub, Luk and Overton 1981), reorthogonalised on the smaller side (Simon and
-    Zha 2000), from ``block`` random vectors; where as many values agree as vectors were drawn, more are drawn, so that
-    a value of higher multiplicity than ``block`` is found as often as it is there. The basis holds some 3k vectors
-    where the spectrum falls and 10k where it is flat (first layers); there ``block = 16`` and a ``tol`` below the
-    distances between values are the faster choice.
+    Zha 2000), from ``block`` random vectors. Where as many values agree as vectors were drawn, as many again are drawn
+    and followed as far, so that a value of higher multiplicity than ``block`` is found as often as it is there. The
+    basis holds some 3k vectors where the spectrum falls and 10k where it is flat (first layers); there ``block = 16``
+    and a ``tol`` below the distances between values are the faster choice.
 
     Raises ``ValueError`` for an input that is not finite floating point or has a batch axis (as far as that shows: each
     of several samples acts on its own output), an ``f`` that does not return a finite tensor or has no finite
@@ -150,7 +152,8 @@ def cumulative_spectra(
 
 
 class _Operator:
-    """A (wide side n → N, n ≤ N) on rows, counting the columns sent through it."""
+    """A (wide side n → N, n ≤ N) on rows, counting the columns sent through it, in units of ``unit``: a power of two
+    that brings the first products near 1, so that sums of squares neither vanish nor overflow."""
 
     def __init__(self, points: Sequence[Linearised], x: Tensor):
         self.points, self.x = points, x
@@ -158,6 +161,7 @@ class _Operator:
         sizes = (x.numel(), points[-1].value.numel())
         self.n, self.N = min(sizes), max(sizes)
         self.products = 0
+        self.unit = 0.0  # until the first product
 
     def J(self, V: Tensor) -> Tensor:
         V = V.reshape(len(V), *self.x.shape)
@@ -181,14 +185,17 @@ class _Operator:
         self.products += len(rows)
         if not torch.isfinite(rows).all():
             raise ValueError("f has a Jacobian at x that is not finite: finite weights and slopes are allowed")
-        return rows.detach()
+        if self.unit == 0:
+            largest = float(rows.abs().max())
+            self.unit = 2.0 ** math.floor(math.log2(largest)) if largest > 0 else 1.0
+        return rows.detach() / self.unit
 
 
 def _triplets(
     points: Sequence[Linearised], x: Tensor, k: int, tol: float, seed: Seed, block: int, max_products: int | None
 ) -> TopSingular:
     operator = _Operator(points, x)
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= operator.n:
+    if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= operator.n:
         out = points[-1].value.numel()
         raise ValueError(f"k = {k}: an integer from 1 to min(out, in) = min({out}, {x.numel()}) is allowed")
     if not 0 < tol < 1:
@@ -274,7 +281,7 @@ class _Bidiagonalisation:
             return
         Z = self.operator.down(self.P)
         Z = Z - inner(self.Q, Z).to(Z.dtype).T @ self.Q
-        Q, S = extend(self.basis, Z, 20 * self.eps * self.scale)
+        Q, S = extend(self.basis, Z, 20 * self.eps * self.scale, self.scale)
         room = self.operator.n - self.basis.size
         self.Q, self.S = Q[:room], S[:room]
 
@@ -320,20 +327,25 @@ def _bidiagonalise(
         if found.basis.size >= check and len(found.B) >= k and len(found.Q) > 0:
             s, residuals = found.estimates(k)
             reached = float(residuals.max()) / target
-            if reached <= 1:
-                if not _crowded(s, found.drawn, tol):
-                    break
-                width += block
-            elif operator.products >= limit:
+            if reached <= 1 and not _crowded(s, residuals, found.drawn, found.eps):
+                break
+            if operator.products >= limit:
                 raise NotConverged(
-                    f"max_products = {limit}: the largest of k = {k} residuals is about {reached * target:.1e}, "
-                    f"tol = {tol} is asked for, and {operator.products} products are spent",
-                    residuals,
-                    operator.products,
+                    _unfinished(limit, k, tol, reached * target, operator.products), residuals, operator.products
                 )
-            check = _next_check(history, found.basis.size, reached, block)
+            if reached <= 1:  # the fresh rows have to come as far as the first ones did
+                width, check, history = 2 * width, 2 * found.basis.size, []
+            else:
+                check = _next_check(history, found.basis.size, reached, block)
         found.refill(width)
     return found.leading(k)
+
+
+def _unfinished(limit: int, k: int, tol: float, worst: float, products: int) -> str:
+    found = f"the largest of k = {k} residuals is about {worst:.1e}, tol = {tol} is asked for"
+    if worst <= tol:
+        found = f"of k = {k} values more agree than random vectors were drawn: a larger block is allowed"
+    return f"max_products = {limit}: {found}, and {products} products are spent"
 
 
 def _next_check(history: list[tuple[int, float]], size: int, reached: float, block: int) -> int:
@@ -346,11 +358,15 @@ def _next_check(history: list[tuple[int, float]], size: int, reached: float, blo
     return size + max(block, int(ahead))
 
 
-def _crowded(s: Tensor, drawn: int, tol: float) -> bool:
-    """Whether as many values agree as random vectors were drawn: a value of higher multiplicity shows no more often."""
-    if len(s) < drawn:
+def _crowded(s: Tensor, residuals: Tensor, drawn: int, eps: float) -> bool:
+    """Whether as many values agree, as far as their residuals tell, as random vectors were drawn, and a smaller one is
+    counted after them: a value of higher multiplicity shows no more often."""
+    windows = len(s) - drawn
+    if windows < 1:
         return False
-    return bool((s[: len(s) - drawn + 1] - s[drawn - 1 :] <= 10 * tol * s[: len(s) - drawn + 1]).any())
+    apart = s[:windows] - s[drawn - 1 : -1]
+    told = 10 * residuals.unfold(0, drawn, 1)[:windows].amax(1) + 300 * eps
+    return bool((apart <= told * s[0]).any())
 
 
 def _certified(
@@ -390,7 +406,7 @@ def _certified(
             operator.products,
         )
     U, V = (right, left) if operator.transposed else (left, right)
-    return TopSingular(U.T, s.to(x.dtype), V.T, residuals.to(x.dtype), operator.products)
+    return TopSingular(U.T, (s * operator.unit).to(x.dtype), V.T, residuals.to(x.dtype), operator.products)
 
 
 def _completed(rows: Tensor, missing: int, n: int, draws: torch.Generator) -> Tensor:

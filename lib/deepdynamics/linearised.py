@@ -65,8 +65,12 @@ def linearised(f: Map, x: Tensor) -> Linearised:
         kind = f"of shape {tuple(x.shape)} and type {x.dtype}" if isinstance(x, Tensor) else f"of {type(x).__name__}"
         raise ValueError(f"x {kind}: one finite floating point input is allowed")
     x = x.detach()
+
+    def on_a_copy(x: Tensor) -> Tensor:  # f may work in place
+        return f(x.clone())
+
     with torch.no_grad():
-        value = f(x)
+        value = on_a_copy(x)
         if not isinstance(value, Tensor):
             raise ValueError(f"f returns {type(value).__name__}: a tensor is allowed")
         if not value.is_floating_point() or not torch.isfinite(value).all():
@@ -76,13 +80,13 @@ def linearised(f: Map, x: Tensor) -> Linearised:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                program = _Program(f, x)
+                program = _Program(on_a_copy, x)
                 traced = Linearised(value, program.forward, program.adjoint)
-                if _agree(traced, f, x):
+                if _agree(traced, on_a_copy, x):
                     return traced
             except Exception:  # whatever tracing meets: control flow on data, an operation without a rule
                 pass
-            return _by_torch(f, x, value)
+            return _by_torch(on_a_copy, x, value)
 
 
 def _by_torch(f: Map, x: Tensor, value: Tensor) -> Linearised:

@@ -102,11 +102,12 @@ def random_rows(count: int, n: int, like: Tensor, draws: torch.Generator) -> Ten
     return torch.randn(count, n, generator=draws, dtype=torch.float64).to(like)
 
 
-def extend(basis: Basis, rows: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+def extend(basis: Basis, rows: Tensor, floor: float, scale: float) -> tuple[Tensor, Tensor]:
     """rows (already free of the blocks they share most with) = (in the span of the basis) + Cᵀ O, O new and
-    orthonormal to the basis."""
+    orthonormal to the basis. ``scale`` is the norm of the products that the rows are the rest of: where little of it is
+    left, what is left is projected once more."""
     found, C, condition = orthonormal(basis.project_out(rows), floor)
-    if len(found) and condition > 30:
+    if len(found) and (condition > 30 or float(torch.linalg.svdvals(C)[-1]) < scale / 30):
         found, again, _ = orthonormal(basis.project_out(found), 1e-3)
         C = again @ C
     return found, C

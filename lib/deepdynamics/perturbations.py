@@ -1,5 +1,6 @@
 """Random perturbations of a picture with a given shape: white noise in a patch, in a band of frequencies, or in a
-subspace. Each has Euclidean norm 1, so that the norm of its image under a Jacobian is its gain.
+subspace. Each has Euclidean norm 1, so that the norm of its image under a Jacobian is its gain. Bands and patches are
+float32 and on the CPU.
 
 Two of them take "spread over the picture" apart, which can mean large or smooth. Noise in a patch that is placed at
 random has the same mean square gain ‖J‖_F²/n at every size of the patch, for every J: extent alone decides nothing.
@@ -65,7 +66,7 @@ def span_noise(V: Tensor, count: int, *, seed: Seed) -> Tensor:
     """Uniformly random unit vectors (count, n) in the span of the orthonormal columns of V (n, k).
 
     The mean of ‖J δ‖² over them is the mean square of the singular values where V has right singular vectors. Raises
-    ``ValueError`` for a V that is no matrix, or a count below 1.
+    ``ValueError`` for a V that is no matrix or whose columns are not orthonormal to 1e-3, and a count below 1.
 
     >>> span_noise(torch.eye(3)[:, :1], 2, seed=0).abs()
     tensor([[1., 0., 0.],
@@ -73,6 +74,9 @@ def span_noise(V: Tensor, count: int, *, seed: Seed) -> Tensor:
     """
     if V.ndim != 2 or V.shape[1] < 1 or count < 1:
         raise ValueError(f"V of shape {tuple(V.shape)}, count = {count}: a matrix (n, k) and 1 or more are allowed")
+    defect = float((V.T @ V - torch.eye(V.shape[1]).to(V)).abs().max())
+    if not defect <= 1e-3:
+        raise ValueError(f"V: its columns are not orthonormal (largest entry of VᵀV - 1: {defect:.2g})")
     coefficients = torch.randn(count, V.shape[1], generator=generator(seed), dtype=torch.float64).to(V)
     return (coefficients / coefficients.norm(dim=1, keepdim=True)) @ V.T
 

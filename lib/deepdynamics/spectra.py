@@ -71,8 +71,8 @@ def leading_vectors(J: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The ``k`` leading singular values (…, k) and right singular vectors (…, n, k), as columns, of matrices (…, m, n)
     with m <= n, in float64.
 
-    From the eigenvectors of J Jᵀ; zero columns where the singular value is below 1e-7 of the largest. Raises
-    ``ValueError`` for k outside 1..m and as :func:`wide_singular_values` does.
+    From the eigenvectors of J Jᵀ, which are right to 1e-16 (s_1/s)²; zero columns where the singular value is below
+    1e-6 of the largest. Raises ``ValueError`` for k outside 1..m and as :func:`wide_singular_values` does.
 
     >>> s, V = leading_vectors(torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0]]), 1)
     >>> s, V.abs()
@@ -86,13 +86,13 @@ def leading_vectors(J: Tensor, k: int) -> tuple[Tensor, Tensor]:
     s = squares.flip(-1)[..., :k].clamp(min=0).sqrt()
     U = vectors.flip(-1)[..., :k]
     V = J.double().mT @ U / s.clamp(min=torch.finfo(torch.float64).tiny)[..., None, :]
-    return s, V.masked_fill((s <= 1e-7 * s[..., :1])[..., None, :], 0.0)
+    return s, V.masked_fill((s <= 1e-6 * s[..., :1])[..., None, :], 0.0)
 
 
 def _gram(J: Tensor) -> Tensor:
     """J Jᵀ in float64."""
-    if J.ndim < 2 or J.shape[-2] > J.shape[-1] or not torch.isfinite(J).all():
-        raise ValueError(f"J of shape {tuple(J.shape)}: finite matrices (…, m, n) with m <= n are allowed")
+    if J.ndim < 2 or J.shape[-2] > J.shape[-1] or J.is_complex() or not torch.isfinite(J).all():
+        raise ValueError(f"J of shape {tuple(J.shape)}: finite real matrices (…, m, n) with m <= n are allowed")
     J = J.double()
     return J @ J.mT
 
