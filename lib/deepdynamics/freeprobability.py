@@ -20,6 +20,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -41,14 +42,16 @@ _HEIGHT = 1e-11  # of the last one, relative to λ
 
 @dataclass(frozen=True)
 class DerivativeLaw:
-    """The law of D² = φ'(h)²: atoms at ``points`` (n,) >= 0, ascending, with ``weights`` (n,) that sum to 1.
+    """The law of D² = φ'(h)²: atoms at ``points`` (n,) >= 0 with ``weights`` (n,) that sum to 1; kept in ascending
+    order, those that agree to rounding as one.
 
-    ``exact`` is False where the points are nodes of a quadrature, and the law has a density.
+    ``exact`` is False where the points are nodes of a quadrature, and the law has a density on (0, ``top``].
     """
 
     points: Array
     weights: Array
     exact: bool = True
+    top: float = 0.0  # the largest point, where nothing else is given
 
     def __post_init__(self) -> None:
         points, weights = (np.asarray(each, dtype=np.float64) for each in (self.points, self.weights))
@@ -60,9 +63,19 @@ class DerivativeLaw:
             )
         if (weights < 0).any() or not math.isclose(weights.sum(), 1, abs_tol=1e-9):
             raise ValueError(f"weights sum to {weights.sum()}: non-negative numbers that sum to 1 are allowed")
-        order = np.argsort(points, kind="stable")
-        object.__setattr__(self, "points", points[order])
-        object.__setattr__(self, "weights", weights[order])
+        order = np.argsort(points[weights > 0], kind="stable")
+        points, weights = points[weights > 0][order], weights[weights > 0][order]
+        if self.exact:  # points that agree to rounding are one
+            first = np.concatenate(([True], np.diff(points) > 1e-12 * points[-1]))
+            points, weights = points[first], np.add.reduceat(weights, np.flatnonzero(first))
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "top", max(self.top, float(points[-1])))
+
+    def __repr__(self) -> str:
+        if len(self.points) > 4:
+            return f"DerivativeLaw({len(self.points)} points from {self.points[0]:.3g} to {self.points[-1]:.3g})"
+        return f"DerivativeLaw({self.points.tolist()}, {self.weights.tolist()})"
 
     @classmethod
     def bernoulli(cls, p: float) -> DerivativeLaw:
@@ -84,7 +97,8 @@ class DerivativeLaw:
     def of(cls, activation: str | activations.Activation, q: float) -> DerivativeLaw:
         """The law of φ'(√q z)², z standard normal: exact where φ' takes few values, a quadrature in z otherwise.
 
-        Raises ``ValueError`` for a variance q that is not positive and finite, and an unknown activation.
+        Raises ``ValueError`` for a variance q that is not positive and finite, an unknown activation, one whose slope
+        is zero, and one whose slope the quadrature does not resolve.
 
         >>> law = DerivativeLaw.of("tanh", 0.05)
         >>> round(law.moment(2) / law.moment(1) ** 2 - 1, 6)
@@ -99,9 +113,19 @@ class DerivativeLaw:
             return cls.bernoulli(0.5)
         if isinstance(phi, activations.HardTanh):
             return cls.bernoulli(float(erf2(np.asarray(1 / math.sqrt(q)))))
-        z = np.linspace(-_REACH, _REACH, 2 * _NODES + 1)
-        weights = normal(z)
-        return cls(np.asarray(phi.slope(math.sqrt(q) * z)) ** 2, weights / weights.sum(), exact=False)
+        # sinh(t) resolves a slope of width 1/√q at zero as well as the Gaussian
+        width = min(1.0, 1 / math.sqrt(q))
+        t = np.linspace(-1, 1, 2 * _NODES + 1) * math.asinh(_REACH / width)
+        z, weights = width * np.sinh(t), width * np.cosh(t)
+        weights *= normal(z)
+        highest = float(np.max(np.asarray(phi.slope(np.linspace(-60, 60, 240_001))) ** 2))
+        if highest == 0:
+            raise ValueError(f"activation {phi!r}: a slope that is not zero is needed")
+        law = cls(np.asarray(phi.slope(math.sqrt(q) * z)) ** 2, weights / weights.sum(), exact=False, top=highest)
+        for k in (1, 2):
+            if not math.isclose(law.moment(k), float(phi.slope_moment(q, 2 * k)), rel_tol=1e-8):
+                raise ValueError(f"activation {phi!r}, q = {q}: its slope is not resolved by {2 * _NODES + 1} nodes")
+        return law
 
     def moment(self, k: int) -> float:
         """μ_k = E d^k."""
@@ -115,7 +139,11 @@ class JacobianSpectrum:
     a random orthogonal matrix) or "gaussian" (variance σ_w²/N); ``weight_var`` is σ_w² (None: critical, 1/E d, where
     the mean of λ is 1). Pennington, Schoenholz and Ganguli (2018, AISTATS), eqs. (13) to (22).
 
-    Raises ``ValueError`` for a depth that is no positive integer, other weights, and a variance that is not positive.
+    Of smooth laws, density and distribution are those of a quadrature where it resolves them: not for λ below some
+    1e-5. One layer with orthogonal weights has the law of σ_w² D², which is given.
+
+    Raises ``ValueError`` for a depth that is no positive integer, other weights, a variance that is not positive, and a
+    mean m_1 that float64 cannot hold.
 
     >>> spectrum = JacobianSpectrum(3, DerivativeLaw.bernoulli(0.5))
     >>> spectrum.mean, spectrum.variance, round(spectrum.lambda_max, 6), spectrum.atoms
@@ -131,6 +159,8 @@ class JacobianSpectrum:
             raise ValueError(f"weight_var = {weight_var}: a positive finite number is allowed")
         self.depth, self.law, self.weights = _depth(depth), law, weights
         self.weight_var = 1 / law.moment(1) if weight_var is None else float(weight_var)
+        if not abs(self.depth * math.log(self.weight_var * law.moment(1))) < 600:
+            raise ValueError(f"depth = {depth}, weight_var = {weight_var}: the mean of λ is out of range")
 
     def __repr__(self) -> str:
         return f"JacobianSpectrum({self.depth}, {self.law}, {self.weights!r}, {self.weight_var})"
@@ -151,63 +181,77 @@ class JacobianSpectrum:
         """(location, mass) of each, ascending. Of L free factors with an atom of mass w their product has one of mass
         L w - (L - 1), where that is positive (Belinschi 2003); at zero the mass is that of one factor.
         """
-        if not self.law.exact:
-            return []
-        points, weights, L = self.law.points, self.law.weights, self.depth
-        found = [(0.0, float(weights[points == 0].sum()))]
-        if self.weights == "orthogonal":
-            values = np.unique(points[points > 0])
-            masses = [1 - L * (1 - float(weights[points == value].sum())) for value in values]
-            found += [((self.weight_var * float(a)) ** L, mass) for a, mass in zip(values, masses, strict=True)]
-        return [(place, mass) for place, mass in found if mass > 1e-12]
+        points, weights = self.law.points, self.law.weights
+        at_zero = [(0.0, float(weights[0]))] if self.law.exact and points[0] == 0 else []
+        return at_zero + [(self._place(points[i]), mass) for i, mass in self._positive_atoms().items()]
 
     @property
     def lambda_max(self) -> float:
         """The top of the support, atoms included."""
-        if self._has_atom(-1):
-            return (self.weight_var * float(self.law.points[-1])) ** self.depth
-        top = self.law.points[-1]
-        return math.exp(self._least(lambda t: top * (1 + np.exp(30 * t)), lambda m: m > 0))
+        if len(self.law.points) - 1 in self._positive_atoms():
+            return self._place(self.law.points[-1])
+        return math.exp(self._least(lambda t: self.law.top * (1 + np.exp(30 * t)), lambda m: m > 0))
 
     @property
     def bulk(self) -> tuple[float, float]:
-        """Left and right edge of the continuous part; NaN where there is none.
+        """Outermost edges, left and right, of the continuous part (it may have gaps); NaN where there is none.
 
         An edge is where z(N) turns on the real axis outside of the values of d: beyond the largest one, or next to it
         where the largest one makes an atom, and the same on the left, where d = 0 has no part in it.
         """
         if sum(mass for _, mass in self.atoms) > 1 - 1e-12:
             return math.nan, math.nan
-        values = np.unique(self.law.points)
+        points, atoms = self.law.points, self._positive_atoms()
         left, right = 0.0, self.lambda_max
-        if self._has_atom(-1):
-            right = math.exp(self._least(_between(values[-2], values[-1]), lambda m: m < -1))
-        if self.law.exact and values[0] > 0 and self.weights == "orthogonal":
-            if self._has_atom(0):
-                left = math.exp(-self._least(_between(values[0], values[1]), lambda m: m > 0, sign=-1))
+        if len(points) - 1 in atoms:
+            right = math.exp(self._least(_between(points[-2], points[-1]), lambda m: m < -1))
+        if self.law.exact and points[0] > 0 and self.weights == "orthogonal":
+            if 0 in atoms:
+                left = math.exp(-self._least(_between(points[0], points[1]), lambda m: m > 0, sign=-1))
             else:
-                left = math.exp(-self._least(_between(0.0, values[0]), lambda m: m < -1, sign=-1))
+                left = math.exp(-self._least(_between(0.0, points[0]), lambda m: m < -1, sign=-1))
         return left, right
 
     def density(self, lam: ArrayLike) -> Array:
-        """The continuous part of the law at λ, 0 outside its support; the shape of ``lam``."""
+        """The continuous part of the law at λ, 0 outside its edges; the shape of ``lam``.
+
+        Raises ``ValueError`` for λ that is not positive and finite, and for one layer with orthogonal weights;
+        ``RuntimeError`` where Newton's method fails.
+        """
         lam = _positive(lam)
         _, more, _ = _mean(self.law, self._on_the_axis(lam.ravel()))
-        return np.maximum(-more.imag / (math.pi * lam.ravel()), 0.0).reshape(lam.shape)
+        density = -more.imag / (math.pi * lam.ravel())
+        for place, mass in self.atoms:  # at a small height they are Lorentzians
+            density -= (
+                mass / math.pi * _HEIGHT * lam.ravel() / ((lam.ravel() - place) ** 2 + (_HEIGHT * lam.ravel()) ** 2)
+            )
+        left, right = self.bulk
+        inside = (lam.ravel() > left) & (lam.ravel() < right)
+        return np.where(inside, np.maximum(density, 0.0), 0.0).reshape(lam.shape)
 
     def cdf(self, lam: ArrayLike) -> Array:
-        """The share of eigenvalues up to λ, atoms included; the shape of ``lam``. ValueError as :meth:`density`."""
+        """The share of eigenvalues up to λ, atoms included; the shape of ``lam``. Raises as :meth:`density` does."""
         lam = _positive(lam)
-        N, L = self._on_the_axis(lam.ravel()), self.depth
+        flat = lam.ravel()
+        N, L = self._on_the_axis(flat), self.depth
         m, more, _ = _mean(self.law, N)
         rest = (L - 1) * np.log(more) if self.weights == "orthogonal" else L * m - np.log(more)
         potential = L * (np.log(1 - self.law.points / N[:, None]) @ self.law.weights) + rest
-        return np.clip(1 - potential.imag / math.pi, 0.0, 1.0).reshape(lam.shape)
+        share = 1 - potential.imag / math.pi
+        for place, mass in self.atoms:  # a step, not the arc tangent that it is at a small height
+            smooth = 0.5 + np.arctan((flat - place) / (_HEIGHT * flat)) / math.pi
+            share += mass * ((flat >= place * (1 - 1e-12)) - smooth)
+        return np.clip(share, 0.0, 1.0).reshape(lam.shape)
 
-    def _has_atom(self, which: int) -> bool:
-        """Whether the largest (-1) or smallest (0) value of d makes an atom of λ that is not at zero."""
-        place = (self.weight_var * float(self.law.points[which])) ** self.depth
-        return place > 0 and any(math.isclose(place, atom, rel_tol=1e-9) for atom, _ in self.atoms)
+    def _positive_atoms(self) -> dict[int, float]:
+        """Masses of the atoms of λ that are not at zero, by the index of the value of d."""
+        if not self.law.exact or self.weights == "gaussian":
+            return {}
+        masses = 1 - self.depth * (1 - self.law.weights)
+        return {i: float(masses[i]) for i in np.flatnonzero((masses > 1e-12) & (self.law.points > 0)).tolist()}
+
+    def _place(self, d: float) -> float:
+        return math.exp(self.depth * math.log(self.weight_var * float(d)))
 
     def _log_z(self, N: Any, m: Any, more: Any) -> Any:
         """log z(N), with more = 1 + m."""
@@ -252,7 +296,8 @@ class JacobianSpectrum:
             else:
                 by_N = slope / more + (L - 1) * slope / m + L / part
             N[todo] = _step(part, -r / by_N)
-            todo = todo[np.abs(r) > 1e-12]
+            rounding = 4e-16 * L * np.maximum(1, np.abs(np.log(part)))  # of log z
+            todo = todo[np.abs(r) > 1e-12 + rounding]
             if len(todo) == 0:
                 return N
         raise RuntimeError(f"Newton's method did not converge at {len(todo)} of {len(z)} points, near z = {z[todo[0]]}")
@@ -267,7 +312,7 @@ def fuss_catalan_moment(k: ArrayLike, depth: int) -> Array:
     array([ 1.,  5., 35.])
     """
     k, L = np.asarray(k, dtype=np.float64), _depth(depth)
-    if (k < 0).any():
+    if not (k >= 0).all():
         raise ValueError("k: numbers that are not negative are allowed")
     return np.asarray(np.exp(gammaln((L + 1) * k + 1) - gammaln(k + 1) - gammaln(L * k + 1)) / (L * k + 1))
 
@@ -283,18 +328,22 @@ def fuss_catalan_density(lam: ArrayLike, depth: int) -> Array:
     (0.159154943, 0.159154943)
     """
     lam, L = _positive(lam), _depth(depth)
-    edge = (L + 1) ** (L + 1) / L**L
-    inside = lam < edge
+    inside = lam < (L + 1) ** (L + 1) / L**L
     target = np.log(lam[inside])
-    low, high = np.zeros_like(target), np.full_like(target, math.pi / (L + 1))
-    for _ in range(60):  # bisection: log λ falls with φ
-        phi = (low + high) / 2
-        value = (L + 1) * np.log(np.sin((L + 1) * phi)) - np.log(np.sin(phi)) - L * np.log(np.sin(L * phi))
-        low, high = np.where(value > target, phi, low), np.where(value > target, high, phi)
-    phi = (low + high) / 2
+
+    def logs(psi: Array) -> tuple[Array, Array, Array]:
+        phi = math.pi / (L + 1) - psi
+        return np.log(np.sin((L + 1) * psi)), np.log(np.sin(phi)), np.log(np.sin(L * phi))
+
+    low, high = np.full_like(target, -700.0), np.full_like(target, math.log(math.pi / (L + 1)))
+    for _ in range(70):  # bisection in the logarithm of ψ = π/(L + 1) - φ, with which λ rises
+        middle = (low + high) / 2
+        whole, first, last = logs(np.exp(middle))
+        below = (L + 1) * whole - first - L * last < target
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    whole, first, last = logs(np.exp((low + high) / 2))
     density = np.zeros(lam.shape)
-    logs = 2 * np.log(np.sin(phi)) + (L - 1) * np.log(np.sin(L * phi)) - L * np.log(np.sin((L + 1) * phi))
-    density[inside] = np.exp(logs) / math.pi
+    density[inside] = np.exp(2 * first + (L - 1) * last - L * whole) / math.pi
     return density
 
 
@@ -302,7 +351,7 @@ def marchenko_pastur(x: ArrayLike, ratio: float) -> Array:
     """Density at x of the eigenvalues of XᵀX/rows, X with independent entries of variance 1 and ratio = columns/rows,
     without the atom 1 - 1/ratio at zero that there is for ratio > 1; the shape of ``x``.
 
-    Raises ``ValueError`` for a ratio that is not positive and finite.
+    Raises ``ValueError`` for a ratio that is not positive and finite, and x that is not finite.
 
     >>> float(marchenko_pastur(1.0, 1.0).round(6)), float(marchenko_pastur(5.0, 1.0))
     (0.275664, 0.0)
@@ -310,6 +359,8 @@ def marchenko_pastur(x: ArrayLike, ratio: float) -> Array:
     if not 0 < ratio < math.inf:
         raise ValueError(f"ratio = {ratio}: a positive finite number is allowed")
     x = np.asarray(x, dtype=np.float64)
+    if not np.isfinite(x).all():
+        raise ValueError("x: finite numbers are allowed")
     left, right = (1 - math.sqrt(ratio)) ** 2, (1 + math.sqrt(ratio)) ** 2
     root = np.sqrt(np.maximum((x - left) * (right - x), 0.0))
     return np.where(root > 0, root / (2 * math.pi * ratio * np.where(root > 0, x, 1.0)), 0.0)
@@ -357,7 +408,8 @@ def freeness_defects(matrices: Sequence[Tensor]) -> dict[tuple[int, ...], float]
     """tr X°_i X°_j and tr X°_i X°_j X°_i X°_j for all i < j, by the words (i, j) and (i, j, i, j), with X° = X - tr X
     and tr the trace over N: free matrices have zeros, of order 1/N where N is finite.
 
-    Square matrices (N, N) of one size. Raises ``ValueError`` for fewer than two, other shapes, entries not finite.
+    Square matrices (N, N) of one size. Raises ``ValueError`` for fewer than two, other shapes, entries that are complex
+    or not finite.
 
     >>> import torch
     >>> A, B = torch.diag(torch.tensor([1.0, -1.0])), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
@@ -366,8 +418,8 @@ def freeness_defects(matrices: Sequence[Tensor]) -> dict[tuple[int, ...], float]
     """
     if len(matrices) < 2 or any(X.ndim != 2 or X.shape != (len(matrices[0]),) * 2 for X in matrices):
         raise ValueError(f"matrices of shapes {[tuple(X.shape) for X in matrices]}: two or more (N, N) are allowed")
-    if not all(bool(X.isfinite().all()) for X in matrices):
-        raise ValueError("matrices: finite entries are allowed")
+    if not all(bool(X.isfinite().all()) and not X.is_complex() for X in matrices):
+        raise ValueError("matrices: finite real entries are allowed")
     centred = []
     for X in matrices:
         X = X.double().clone()
@@ -383,9 +435,9 @@ def freeness_defects(matrices: Sequence[Tensor]) -> dict[tuple[int, ...], float]
 
 
 def _depth(depth: int) -> int:
-    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
+    if isinstance(depth, bool) or not isinstance(depth, Integral) or depth < 1:
         raise ValueError(f"depth = {depth!r}: a positive integer is allowed")
-    return depth
+    return int(depth)
 
 
 def _between(low: float, high: float) -> Callable[[Any], Any]:
