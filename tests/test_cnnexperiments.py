@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from deepdynamics import data, perturbations, results, spectralsums, tangents
-from deepdynamics.experiments import cnngains, cnnnoise, cnnspectra, imagenets
+from deepdynamics.experiments import cnngains, cnnlogits, cnnnoise, cnnspectra, imagenets
 
 DATA = data.available("imagenet-samples") and data.available("squeezenet1_0")
 needs_data = pytest.mark.skipif(not DATA, reason="no SqueezeNet or pictures")
@@ -74,8 +74,22 @@ def test_stored_results_are_complete():
     s = np.nan_to_num(spectra.s.values)
     assert (np.diff(s, axis=-1) <= 1e-4 * s[..., :1]).all()
     assert spectra.attrs["largest_residual"] <= cnnspectra.TOLERANCE
-    for key in (cnngains.KEY, cnnnoise.KEY, cnnspectra.KEY, cnnspectra.PICTURES):
+    for key in (cnngains.KEY, cnnlogits.KEY, cnnnoise.KEY, cnnspectra.KEY, cnnspectra.PICTURES):
         assert {"code", "machine", "date", "data"} <= set(results.load(key)[1])
+
+
+def test_the_whole_spectra_of_the_logits_agree_with_the_triplets_and_with_the_sums():
+    whole, spectra, gains = cnnlogits.stored(), cnnspectra.stored(), cnngains.stored()
+    assert whole.shape == (16, len(cnnlogits.KINDS), 1000) and np.isfinite(whole).all()
+    for kind in ("trained", "untrained"):
+        triplets = spectra.s.sel(kind=kind, depth="logits").dropna("image", how="all")
+        # residuals of 3e-4 s_1 bound the one, rounding of float32 (1e-7 s_1²/s_k) the other
+        np.testing.assert_allclose(
+            triplets, whole.sel(kind=kind, rank=spectra["rank"], image=triplets.image), rtol=1e-3
+        )
+        estimated = gains.sums.sel(kind=kind, layer=10, sum="squares")
+        # four probes: √(2/(4 · participation)), some 15 % for one picture and 4 % for sixteen
+        assert float((estimated / (whole.sel(kind=kind) ** 2).sum("rank")).mean()) == pytest.approx(1, abs=0.2)
 
 
 def test_the_sums_agree_with_the_leading_values():
