@@ -73,10 +73,11 @@ def test_the_paper_scale_needs_the_real_data(stand_in, tmp_path):
 
 def test_what_is_stored_is_whole():
     try:
-        table, spectra, _ = autoencoding.stored()
+        table, spectra, provenance = autoencoding.stored()
         outcome, _ = prediction.stored()
     except results.ResultMissing:
         pytest.skip("not stored yet")
+    assert provenance["parameters"]["kinds"] == list(autoencoding.KINDS)
     assert np.isfinite(table.values).all() and np.isfinite(spectra.values).all()
     assert (spectra.diff("rank") <= 0).all()
     ran = np.isfinite(outcome.sel(quantity="loss_one"))
