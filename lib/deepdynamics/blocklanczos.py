@@ -245,7 +245,7 @@ class _Bidiagonalisation:
         self.B = torch.zeros(0, 0, dtype=torch.float64, device=x.device)
         self.S = self.B
         self.drawn = len(self.Q)
-        self.pure = True  # whether Q_{j+1} has rows of the Krylov space only, no fresh random ones
+        self.pure = True  # whether all rows of the next block are fresh random ones: if A maps them to 0, nothing is left
         self.eps, self.scale = torch.finfo(x.dtype).eps, 0.0
         self.exact = False
 
