@@ -245,7 +245,7 @@ class _Bidiagonalisation:
         self.B = torch.zeros(0, 0, dtype=torch.float64, device=x.device)
         self.S = self.B
         self.drawn = len(self.Q)
-        self.pure = True  # whether all rows of the next block are fresh random ones: if A maps them to 0, nothing is left
+        self.pure = True  # all rows of the next block are fresh and random: if A maps them to 0, it is exhausted
         self.eps, self.scale = torch.finfo(x.dtype).eps, 0.0
         self.exact = False
 
