@@ -173,7 +173,7 @@ class Claim:
         if self.measured is not None:
             count = "" if self.count is None else f" ({self.count} samples)"
             rows.append(("measured", with_error(self.measured, self.standard_error) + count))
-        if self.resolution is not None and not self.identity:
+        if self.resolution and not self.identity:
             rows.append(("would notice", percent(self.resolution)))
         if self.skipped:
             rows.append(("needs", self.skipped))
