@@ -40,7 +40,7 @@ _DOWN = (4.0, 1.5, 1.1)  # factors between two heights above the real axis: the 
 _HEIGHT = 1e-11  # of the last one, relative to λ
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DerivativeLaw:
     """The law of D² = φ'(h)²: atoms at ``points`` (n,) >= 0 with ``weights`` (n,) that sum to 1; kept in ascending
     order, those that agree to rounding as one.
@@ -372,7 +372,8 @@ def multiply_marchenko_pastur(points: ArrayLike, weights: ArrayLike, ratio: floa
     :func:`marchenko_pastur`; the shape of ``z``.
 
     Silverstein's equation m = Σ w/(t (1 - ratio - ratio z m) - z) by Newton's method, from far above the axis down to
-    z. The density at x is Im m(x + i0)/π. Raises ``ValueError`` for bad laws and ratios and for Im z <= 0.
+    z. The density at x is Im m(x + i0)/π. Raises ``ValueError`` for bad laws and ratios and for Im z <= 0,
+    ``RuntimeError`` where Newton's method fails.
 
     >>> m = multiply_marchenko_pastur([1.0], [1.0], 0.5, 1.0 + 1e-9j)
     >>> bool(abs(m.imag / math.pi - marchenko_pastur(1.0, 0.5)) < 1e-7)
