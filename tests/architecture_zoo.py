@@ -32,6 +32,20 @@ class First(nn.Module):
         return self.recurrent(x)[0]
 
 
+class GRULoop(nn.Module):
+    """A recurrence written out, which returns its last state."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(3, 4)
+
+    def forward(self, x):  # (time, 3)
+        h = x.new_zeros(4)
+        for row in x:
+            h = self.cell(row, h)
+        return h
+
+
 class Attention(nn.Module):
     """Scaled dot products by the fused function, with heads, and a causal mask where ``causal``."""
 
@@ -186,15 +200,30 @@ def spectral(module):
 def convolutions():
     relu = nn.ReLU
     return {
-        "convolution, 1d": (lambda: nn.Sequential(nn.Conv1d(2, 5, 3, padding=1), relu(), nn.Conv1d(5, 3, 3, 2)), (2, 9)),
+        "convolution, 1d": (
+            lambda: nn.Sequential(nn.Conv1d(2, 5, 3, padding=1), relu(), nn.Conv1d(5, 3, 3, 2)),
+            (2, 9),
+        ),
         "convolution, 2d": (lambda: nn.Sequential(nn.Conv2d(3, 5, 3), nn.Tanh(), nn.Conv2d(5, 4, 3)), (3, 7, 6)),
         "convolution, 3d": (lambda: nn.Sequential(nn.Conv3d(2, 4, 2), relu(), nn.Conv3d(4, 2, 2)), (2, 4, 3, 4)),
-        "convolution, strided": (lambda: nn.Sequential(nn.Conv2d(3, 6, 5, 2, 2), relu(), nn.Conv2d(6, 4, 3, 3)), (3, 9, 8)),
+        "convolution, strided": (
+            lambda: nn.Sequential(nn.Conv2d(3, 6, 5, 2, 2), relu(), nn.Conv2d(6, 4, 3, 3)),
+            (3, 9, 8),
+        ),
         "convolution, dilated": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3, dilation=2), nn.Sigmoid()), (2, 8, 7)),
         "convolution, circular": (lambda: nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"), (2, 5, 6)),
-        "convolution, grouped": (lambda: nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.ChannelShuffle(2), nn.Conv2d(8, 4, 1, groups=4)), (4, 5, 5)),
-        "convolution, depthwise": (lambda: nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.ReLU6(), nn.Conv2d(4, 6, 1)), (4, 5, 6)),
-        "convolution, transposed": (lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3, 2, 1, 1), nn.ELU(), nn.ConvTranspose2d(4, 2, 2)), (3, 4, 3)),
+        "convolution, grouped": (
+            lambda: nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.ChannelShuffle(2), nn.Conv2d(8, 4, 1, groups=4)),
+            (4, 5, 5),
+        ),
+        "convolution, depthwise": (
+            lambda: nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.ReLU6(), nn.Conv2d(4, 6, 1)),
+            (4, 5, 6),
+        ),
+        "convolution, transposed": (
+            lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3, 2, 1, 1), nn.ELU(), nn.ConvTranspose2d(4, 2, 2)),
+            (3, 4, 3),
+        ),
         "ConvNeXt block": (ConvNeXtBlock, (4, 6, 6)),
         "residual block": (ResNetBlock, (3, 6, 6)),
         "squeeze and excitation": (SqueezeExcitation, (3, 6, 5)),
@@ -210,10 +239,7 @@ def recurrent():
         "LSTM": (lambda: First(nn.LSTM(3, 5, 2)), (6, 3)),
         "LSTM, batch first": (lambda: First(nn.LSTM(3, 4, 1, batch_first=True, proj_size=2)), (6, 3)),
         "LSTM, bidirectional": (lambda: First(nn.LSTM(3, 4, bidirectional=True)), (5, 3)),
-        "GRU cell in a loop": (
-            lambda: Function(lambda x, cell: [h := cell(row, h if t else None) for t, row in enumerate(x)][-1], nn.GRUCell(3, 4)),
-            (5, 3),
-        ),
+        "GRU cell in a loop": (GRULoop, (5, 3)),
         "recurrence in place": (InPlace, (5, 3)),
     }
 
@@ -221,7 +247,10 @@ def recurrent():
 def attention():
     def multihead(masked):
         mask = torch.triu(torch.ones(5, 5, dtype=torch.bool), 1) if masked else None
-        return Function(lambda x, a: a(x, x, x, attn_mask=mask, need_weights=False)[0], nn.MultiheadAttention(8, 2, batch_first=True))
+        return Function(
+            lambda x, a: a(x, x, x, attn_mask=mask, need_weights=False)[0],
+            nn.MultiheadAttention(8, 2, batch_first=True),
+        )
 
     encoder = dict(dim_feedforward=12, batch_first=True)
     return {
@@ -231,22 +260,45 @@ def attention():
         "multihead attention, masked": (lambda: multihead(True), (5, 8)),
         "window attention": (WindowAttention, (4, 4, 4)),
         "transformer encoder layer": (lambda: nn.TransformerEncoderLayer(8, 2, **encoder), (5, 8)),
-        "transformer encoder": (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, **encoder), 2, enable_nested_tensor=False), (5, 8)),
-        "transformer decoder layer": (lambda: Function(lambda x, d: d(x, x.flip(0)), nn.TransformerDecoderLayer(8, 2, 12)), (4, 8)),
+        "transformer encoder": (
+            lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, **encoder), 2, enable_nested_tensor=False),
+            (5, 8),
+        ),
+        "transformer decoder layer": (
+            lambda: Function(lambda x, d: d(x, x.flip(0)), nn.TransformerDecoderLayer(8, 2, 12)),
+            (4, 8),
+        ),
         "vision transformer": (VisionTransformer, (3, 8, 8)),
     }
 
 
 def normalisations():
     return {
-        "batch norm": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(48, 5)), (3, 5, 6)),
-        "batch norm, vectors": (lambda: nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.SELU(), nn.Linear(8, 4)), (6,)),
+        "batch norm": (
+            lambda: nn.Sequential(
+                nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(48, 5)
+            ),
+            (3, 5, 6),
+        ),
+        "batch norm, vectors": (
+            lambda: nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.SELU(), nn.Linear(8, 4)),
+            (6,),
+        ),
         "layer norm": (lambda: nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 4)), (6,)),
         "group norm": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.SiLU()), (3, 5, 6)),
-        "instance norm": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4, affine=True), nn.Mish()), (3, 5, 6)),
+        "instance norm": (
+            lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4, affine=True), nn.Mish()),
+            (3, 5, 6),
+        ),
         "RMS norm": (lambda: nn.Sequential(nn.Linear(6, 8), nn.RMSNorm(8), nn.Softplus(), nn.Linear(8, 4)), (6,)),
-        "local response norm": (lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.LocalResponseNorm(3)), (3, 5, 5)),
-        "weight norm": (lambda: nn.Sequential(parametrizations.weight_norm(nn.Linear(6, 8)), nn.Tanh(), nn.Linear(8, 4)), (6,)),
+        "local response norm": (
+            lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.LocalResponseNorm(3)),
+            (3, 5, 5),
+        ),
+        "weight norm": (
+            lambda: nn.Sequential(parametrizations.weight_norm(nn.Linear(6, 8)), nn.Tanh(), nn.Linear(8, 4)),
+            (6,),
+        ),
         "spectral norm": (lambda: nn.Sequential(spectral(nn.Linear(6, 8)), nn.LeakyReLU(), nn.Linear(8, 4)), (6,)),
     }
 
@@ -255,21 +307,38 @@ def gates_and_pools():
     return {
         "GLU": (lambda: nn.Sequential(nn.Linear(7, 12), nn.GLU(), nn.Linear(6, 5)), (7,)),
         "SwiGLU": (SwiGLU, (7,)),
-        "PReLU and softmax": (lambda: nn.Sequential(nn.Linear(6, 9), nn.PReLU(), nn.Linear(9, 5), nn.LogSoftmax(-1)), (6,)),
+        "PReLU and softmax": (
+            lambda: nn.Sequential(nn.Linear(6, 9), nn.PReLU(), nn.Linear(9, 5), nn.LogSoftmax(-1)),
+            (6,),
+        ),
         "maximum pooling": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.MaxPool2d(3, 2, 1), nn.Hardtanh()), (2, 8, 7)),
         "average pooling": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.AvgPool2d(2), nn.CELU()), (2, 8, 7)),
-        "adaptive pooling": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.AdaptiveMaxPool2d(3), nn.AdaptiveAvgPool2d(2), nn.Flatten(-3)), (2, 8, 7)),
+        "adaptive pooling": (
+            lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.AdaptiveMaxPool2d(3), nn.AdaptiveAvgPool2d(2), nn.Flatten(-3)),
+            (2, 8, 7),
+        ),
         "pooling, 1d": (lambda: nn.Sequential(nn.MaxPool1d(2), nn.Conv1d(3, 4, 3), nn.LPPool1d(2, 2)), (3, 12)),
-        "interpolation": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(3, 2, 3)), (2, 5, 5)),
-        "pixel shuffle": (lambda: nn.Sequential(nn.Conv2d(2, 8, 3), nn.PixelShuffle(2), nn.Upsample(scale_factor=2)), (2, 4, 5)),
-        "padding": (lambda: nn.Sequential(nn.ReflectionPad2d(2), nn.Conv2d(2, 3, 3), nn.ReplicationPad2d(1), nn.Unfold(2)), (2, 4, 5)),
+        "interpolation": (
+            lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(3, 2, 3)),
+            (2, 5, 5),
+        ),
+        "pixel shuffle": (
+            lambda: nn.Sequential(nn.Conv2d(2, 8, 3), nn.PixelShuffle(2), nn.Upsample(scale_factor=2)),
+            (2, 4, 5),
+        ),
+        "padding": (
+            lambda: nn.Sequential(nn.ReflectionPad2d(2), nn.Conv2d(2, 3, 3), nn.ReplicationPad2d(1), nn.Unfold(2)),
+            (2, 4, 5),
+        ),
         "shared weights": (SharedWeights, (6,)),
         "bilinear, einsum, cumulative": (
             lambda: Function(lambda x, b: torch.einsum("i,j->ij", b(x, x), x).cumsum(0), nn.Bilinear(4, 4, 3)),
             (4,),
         ),
         "Fourier layer": (
-            lambda: Function(lambda x, a: torch.fft.irfft(torch.fft.rfft(a(x)) * torch.linspace(1, 0, 5), n=8), nn.Linear(6, 8)),
+            lambda: Function(
+                lambda x, a: torch.fft.irfft(torch.fft.rfft(a(x)) * torch.linspace(1, 0, 5), n=8), nn.Linear(6, 8)
+            ),
             (6,),
         ),
         "sorting": (lambda: Function(lambda x, a: torch.sort(a(x)).values[:4] * a(x).amax(), nn.Linear(6, 8)), (6,)),
@@ -281,7 +350,10 @@ def compiled():
         return nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 4))
 
     return {
-        "torch.jit.trace": (lambda: torch.jit.trace(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU()), torch.randn(1, 2, 5, 5)), (2, 5, 5)),
+        "torch.jit.trace": (
+            lambda: torch.jit.trace(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU()), torch.randn(1, 2, 5, 5)),
+            (2, 5, 5),
+        ),
         "torch.jit.script": (lambda: torch.jit.script(mlp()), (6,)),
         "torch.compile": (lambda: torch.compile(mlp()), (6,)),
         "torch.compile inside": (lambda: nn.Sequential(nn.Linear(6, 6), torch.compile(mlp())), (6,)),

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from deepdynamics.arrays import Numbers
-from deepdynamics.linearised import PATHS, Linearised, products
-from deepdynamics.maps import Map, along, at_input, check_one_input, floating
+from deepdynamics.linearised import PATHS, Linearised, linearised, products
+from deepdynamics.maps import Map, along, check_one_input, floating
 from deepdynamics.networks import Seed, generator
 from deepdynamics.orthonormal import Basis, extend, inner, orthonormal, random_rows
 
@@ -92,19 +92,18 @@ def top_singular(
     and a ``tol`` below the distances between values are the faster choice.
 
     Raises ``ValueError`` for an input that is not finite floating point or has a batch axis (as far as that shows: each
-    of several rows (n, features) or pictures (n, C, H, W) acts on its own output), an ``f`` that is in training mode
-    with dropout or batch statistics, does not return a finite real tensor, or has no finite Jacobian that torch can
-    compute, a ``k`` outside 1 … min(out, in); :class:`NotConverged`, with the residuals reached, where they stay above
-    ``tol`` after ``max_products`` (None: 40 k + 4000) or for the rounding of the type of ``x``.
+    of several rows (n, features), pictures (n, C, H, W) or, of a module with parameters, sequences (n, ., .) acts on
+    its own output), an ``f`` that is in training mode with dropout or batch statistics, does not return a finite real
+    tensor, or has no finite Jacobian that torch can compute, a ``k`` outside 1 … min(out, in); :class:`NotConverged`,
+    with the residuals reached, where they stay above ``tol`` after ``max_products`` (None: 40 k + 4000) or for the
+    rounding of the type of ``x``.
 
     >>> U, s, V, residuals, products = top_singular(lambda x: x * torch.tensor([1.0, -3.0, 2.0]), torch.zeros(3), 2)
     >>> [f"{float(value):.5f}" for value in s]
     ['3.00000', '2.00000']
     """
-    at = at_input(f, x)
-    point = products(at, tuple(PATHS))
-    check_one_input(point.forward, at.x, at.value)
-    return _triplets([point], at.x, k, tol, seed, block, max_products)
+    x = floating("x", x, [f])
+    return _triplets([linearised(f, x)], x, k, tol, seed, block, max_products)
 
 
 @torch.inference_mode(False)
@@ -139,7 +138,7 @@ def cumulative_triplets(
     states = along(layers[: max(chosen)], x)
     points = [products(at, tuple(PATHS)) for at in states]
     x = states[0].x
-    check_one_input(_Operator(points, x).J, x, states[-1].value)
+    check_one_input(layers, states, _Operator(points, x).J)
     for depth in chosen:
         sizes = x.numel(), points[depth - 1].value.numel()
         yield _triplets(points[:depth], x, min(k, *sizes), tol, seed, block, max_products)

@@ -46,9 +46,9 @@ def jacobian(f: Map, x: Numbers) -> Tensor:
     graph.
 
     Raises ``ValueError`` for an input that is not finite floating point; an ``f`` that cannot be evaluated, is in
-    training mode with dropout or batch statistics, or does not return a real floating point tensor; and for a batch:
-    where each of several rows (n, features) or pictures (n, C, H, W) acts on its own output. (A batch of sequences
-    does not show; its Jacobian is that of the whole.)
+    training mode with dropout or batch statistics, does not return a real floating point tensor, or has a Jacobian
+    that is not finite; and for a batch, whose Jacobian would be that of the whole: where each of several rows
+    (n, features), pictures (n, C, H, W) or, of a module with parameters, sequences (n, ., .) acts on its own output.
 
     >>> jacobian(lambda x: torch.stack((x.sum(), x.prod())), [2.0, 3.0, 4.0])
     tensor([[ 1.,  1.,  1.],
@@ -56,7 +56,7 @@ def jacobian(f: Map, x: Numbers) -> Tensor:
     """
     at = at_input(f, x)
     J = _dense(at)
-    check_one_input(lambda V: V.reshape(len(V), -1) @ J.T, at.x, at.value)
+    check_one_input([f], [at], lambda V: V.reshape(len(V), -1) @ J.T)
     return J
 
 
@@ -77,7 +77,7 @@ def layer_jacobians(layers: Sequence[Map], x: Numbers) -> list[Tensor]:
     def product(V: Tensor) -> Tensor:
         return functools.reduce(lambda rows, J: rows @ J.T, jacobians, V.reshape(len(V), -1))
 
-    check_one_input(product, points[0].x, points[-1].value)
+    check_one_input(layers, points, product)
     return jacobians
 
 

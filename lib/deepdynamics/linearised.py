@@ -27,7 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from deepdynamics.arrays import Numbers
 from deepdynamics.linearprogram import Program
-from deepdynamics.maps import AtInput, Map, at_input
+from deepdynamics.maps import AtInput, Map, at_input, check_one_input
 
 __all__ = [
     "PATHS",
@@ -50,7 +50,12 @@ _PROBES = 2  # random vectors of either side
 @dataclass(frozen=True)
 class Linearised:
     """A map at a point: its value, products of its Jacobian and of the transpose with rows (n, ...) of vectors, and
-    the path (one of ``PATHS``) by which they are computed."""
+    the path (one of ``PATHS``) by which they are computed.
+
+    >>> point = linearised(torch.sum, [1.0, 2.0])
+    >>> point.value, point.forward(torch.eye(2)), point.adjoint(torch.tensor([3.0]))
+    (tensor(3.), tensor([1., 1.]), tensor([[3., 3.]]))
+    """
 
     value: Tensor
     forward: Map
@@ -65,14 +70,18 @@ def linearised(f: Map, x: Numbers) -> Linearised:
 
     Raises ``ValueError`` for an input that is not finite floating point; an ``f`` that cannot be evaluated, is in
     training mode with dropout or batch statistics, gives two values at one input, or does not return a tensor of finite
-    real floating point numbers; one without entries or with a Jacobian that is not finite; and where no path is right.
+    real floating point numbers; one without entries or with a Jacobian that is not finite; where no path is right; and
+    for a batch, as :func:`deepdynamics.jacobian.jacobian` does.
 
     >>> point = linearised(torch.square, torch.tensor([1.0, 2.0]))
     >>> point.forward(torch.eye(2)), point.path
     (tensor([[2., 0.],
             [0., 4.]]), 'compiled')
     """
-    return products(at_input(f, x), tuple(PATHS))
+    at = at_input(f, x)
+    point = products(at, tuple(PATHS))
+    check_one_input([f], [at], point.forward)
+    return point
 
 
 @torch.inference_mode(False)
@@ -178,6 +187,8 @@ class _Probes:
         if self.pulled is None:
             with contextlib.suppress(RuntimeError, NotImplementedError), plain_kernels():
                 self.pushed = _pushed(at.f, at.x, self.v)
+        if self.pulled is None and (self.pushed is None or not self.pushed.any()):
+            self._check_constant(at, draws)
         for found in (self.pulled, self.pushed):
             if found is not None and not torch.isfinite(found).all():
                 raise ValueError("f has a Jacobian at x that is not finite: finite weights and slopes are allowed")
@@ -188,6 +199,12 @@ class _Probes:
             raise ValueError(
                 "f gives two values at one x (dropout that is active?): a function is allowed; call .eval()"
             )
+
+    def _check_constant(self, at: AtInput, draws: torch.Generator) -> None:
+        """Where no derivative is recorded, the value must not change (by relative steps, which thresholds survive)."""
+        step = 1e-3 * torch.randn(at.x.shape, generator=draws, dtype=torch.float64).to(at.x)
+        if not torch.equal(at.f(at.x + step * at.x), at.value):
+            raise ValueError("f(x) changes with x and torch has no derivative of it (numpy, .item() or detach in f?)")
 
     def failure(self, forward: Map, adjoint: Map) -> str:
         """What is wrong with two products; empty where they are right."""

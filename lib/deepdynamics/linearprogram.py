@@ -167,7 +167,11 @@ class Program:
         return operation
 
     def forward(self, v: Tensor) -> Tensor:
-        """Rows v (n, ...) to rows J v."""
+        """Rows v (n, ...) to rows J v.
+
+        >>> Program(torch.tanh, torch.zeros(2)).forward(torch.ones(1, 2))
+        tensor([[1., 1.]])
+        """
         if len(v) > self.batch:
             return torch.cat([self.forward(part) for part in v.split(self.batch)])
         tangents = {self.input: v}
@@ -179,7 +183,11 @@ class Program:
         return tangents[self.output].contiguous()
 
     def adjoint(self, u: Tensor) -> Tensor:
-        """Rows u (n, ...) to rows Jᵀ u."""
+        """Rows u (n, ...) to rows Jᵀ u.
+
+        >>> Program(lambda x: torch.tanh(x).expand(3, 2), torch.zeros(2)).adjoint(torch.ones(1, 3, 2))
+        tensor([[3., 3.]])
+        """
         if len(u) > self.batch:
             return torch.cat([self.adjoint(part) for part in u.split(self.batch)])
         gradients = {self.output: u}

@@ -34,7 +34,12 @@ _SHAPES = (
 
 @dataclass(frozen=True)
 class AtInput:
-    """A map on one input without a batch axis, which leaves its argument alone; that input; and the value there."""
+    """A map on one input without a batch axis, which leaves its argument alone; that input; and the value there.
+
+    >>> at = at_input(torch.exp, [0.0])
+    >>> at.x, at.value, at.f(torch.ones(1))
+    (tensor([0.]), tensor([1.]), tensor([2.7183]))
+    """
 
     f: Map
     x: Tensor
@@ -116,35 +121,50 @@ def _evaluated(f: Map, x: Tensor) -> Tensor:
     return value
 
 
-def check_one_input(J: Map, x: Tensor, value: Tensor) -> None:
-    """Raise ``ValueError`` for an ``x`` (n, features) or (n, C, H, W) of n samples that act on outputs of their own, by
-    products J of rows (., *x.shape) of vectors.
+def check_one_input(layers: Sequence[Map], points: Sequence[AtInput], J: Map) -> None:
+    """Raise ``ValueError`` where ``layers`` treat their input as n samples that act on outputs of their own: rows
+    (n, features), pictures (n, C, H, W) or, where a module with parameters is asked, sequences (n, ., .).
 
-    Entry by entry is not a batch. (Pictures (C, H, W) can be treated channel by channel; there nothing is said.)
+    ``J`` takes rows (., *x.shape) of vectors to products with the Jacobian of all ``points``. What acts entry by entry
+    is no batch, nor what treats its samples differently. Pictures (C, H, W) that are treated channel by channel look
+    like a batch; there a map without parameters is believed.
 
-    >>> check_one_input(lambda V: V.flip(2).flatten(1), torch.ones(3, 2), torch.ones(3, 2))
-    >>> check_one_input(lambda V: V.cumsum(2).flatten(1), torch.ones(3, 2), torch.ones(3, 2))
+    >>> f = torch.nn.Linear(2, 2)
+    >>> check_one_input([f], along([f], torch.ones(3, 2)), lambda V: (V @ f.weight.T).flatten(1))
     Traceback (most recent call last):
         ...
     ValueError: x of shape (3, 2): one input without a batch axis is allowed, and f treats x as 3 separate ones \
 (what is meant as one input can be passed flat, and unflattened in f)
     """
-    if x.ndim not in (2, 4) or len(x) == 1 or value.ndim == 0 or len(value) != len(x):
+    x, value = points[0].x, points[-1].value
+    sequences = x.ndim == 3 and parameter(layers) is not None
+    if not (x.ndim in (2, 4) or sequences) or len(x) == 1 or value.ndim == 0 or len(value) != len(x):
         return
     draws = torch.Generator().manual_seed(0)
     v = torch.randn(2, *x.shape, generator=draws, dtype=torch.float64).to(x)
     v[0, 1:], v[1, :-1] = 0, 0
     first, last = J(v).reshape(2, *value.shape)
     alone = first[0].any() and last[-1].any() and not first[1:].any() and not last[:-1].any()
-    if alone and x.ndim == 2:
-        v = torch.zeros(min(8, x.shape[1]), *x.shape, dtype=x.dtype, device=x.device)
-        v[range(len(v)), 0, range(len(v))] = 1
-        alone = bool(((J(v).flatten(1) != 0).sum(dim=1) > 1).any())
-    if alone:
+    if alone and x.ndim < 4:
+        size = x[0].numel()
+        v = x.new_zeros(min(8, size), len(x), size)
+        v[range(len(v)), 0, torch.linspace(0, size - 1, len(v)).long()] = 1
+        alone = ((J(v.view(-1, *x.shape)).flatten(1) != 0).sum(dim=1) > 1).any()
+    if alone and _alike(points):
         raise ValueError(
             f"x of shape {tuple(x.shape)}: one input without a batch axis is allowed, and f treats x as {len(x)} "
             "separate ones (what is meant as one input can be passed flat, and unflattened in f)"
         )
+
+
+def _alike(points: Sequence[AtInput]) -> bool:
+    """Whether the first axis can be reversed before or after: samples of a batch are treated alike."""
+    turned, value = points[0].x.flip(0), points[-1].value
+    with torch.no_grad():
+        for at in points:
+            turned = at.f(turned)
+    rounding = 1e3 * torch.finfo(value.dtype).eps * value.norm()
+    return turned.shape == value.shape and bool((turned.flip(0) - value).norm() <= rounding)
 
 
 def _values(maps: Sequence[Map], x: Tensor) -> list[Tensor]:
