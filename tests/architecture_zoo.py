@@ -233,12 +233,12 @@ def convolutions():
 
 def recurrent():
     return {
-        "RNN": (lambda: First(nn.RNN(3, 5, 2)), (6, 3)),
-        "GRU": (lambda: First(nn.GRU(3, 5, 2)), (6, 3)),
-        "GRU, bidirectional": (lambda: First(nn.GRU(3, 4, bidirectional=True)), (5, 3)),
-        "LSTM": (lambda: First(nn.LSTM(3, 5, 2)), (6, 3)),
-        "LSTM, batch first": (lambda: First(nn.LSTM(3, 4, 1, batch_first=True, proj_size=2)), (6, 3)),
-        "LSTM, bidirectional": (lambda: First(nn.LSTM(3, 4, bidirectional=True)), (5, 3)),
+        "RNN": (lambda: First(nn.RNN(3, 5, 2)), (4, 3)),
+        "GRU": (lambda: First(nn.GRU(3, 5, 2)), (4, 3)),
+        "GRU, bidirectional": (lambda: First(nn.GRU(3, 4, bidirectional=True)), (3, 3)),
+        "LSTM": (lambda: First(nn.LSTM(3, 5, 2)), (4, 3)),
+        "LSTM, batch first": (lambda: First(nn.LSTM(3, 4, 1, batch_first=True, proj_size=2)), (4, 3)),
+        "LSTM, bidirectional": (lambda: First(nn.LSTM(3, 4, bidirectional=True)), (3, 3)),
         "GRU cell in a loop": (GRULoop, (5, 3)),
         "recurrence in place": (InPlace, (5, 3)),
     }

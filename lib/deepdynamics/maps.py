@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,7 +110,8 @@ def along(layers: Sequence[Map], x: Numbers) -> list[AtInput]:
 
 
 def _evaluated(f: Map, x: Tensor) -> Tensor:
-    with torch.no_grad(), _evaluation_mode():
+    with torch.no_grad(), _evaluation_mode(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Using `torch.compile")  # which is a module that is called as well
         value = f(x)
     if not isinstance(value, Tensor):
         raise _Refused(f"f returns {type(value).__name__}: a tensor is allowed")

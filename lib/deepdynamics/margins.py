@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deepdynamics.arrays import Numbers
+from deepdynamics.arrays import Numbers, tensor
 from deepdynamics.linearised import gradient
 from deepdynamics.maps import Map, at_input, floating
 
@@ -103,7 +103,7 @@ def flip_multiple(f: Map, x: Numbers, label: int, step: Numbers, multiples: Sequ
     1.1
     """
     x = floating("x", x, [f])
-    step = floating("step", step, [f])
+    step = tensor("step", step).to(x)
     for multiple in multiples:
         if float(margin(f, x + multiple * step, label)) < 0:
             return float(multiple)
