@@ -209,6 +209,14 @@ def test_wrong_products_are_passed_over(monkeypatch, forward, adjoint):
     assert not confirmed(1.001 * W, at_input(lambda x: W @ x, normal(4)))
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e25])
+def test_wrong_products_show_at_every_scale(monkeypatch, scale):
+    """Squares of these entries are 0 or inf in float32."""
+    J = (scale * W).float()
+    monkeypatch.setitem(PATHS, "compiled", lambda *_: (lambda V: 1.01 * (V @ J.T), lambda U: 1.01 * (U @ J)))
+    assert linearised(lambda x: J @ x, torch.ones(4)).path == "vectorised"
+
+
 def test_nothing_right_is_said(monkeypatch):
     for path in PATHS:
         monkeypatch.setitem(PATHS, path, lambda *_: (lambda V: 2 * V, lambda U: U))

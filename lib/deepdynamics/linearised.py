@@ -44,6 +44,7 @@ __all__ = [
 Products = tuple[Map, Map]
 
 _LARGEST = 2**28  # entries of a dense Jacobian that stands in for products
+_TINY = float(torch.finfo(torch.float64).tiny)
 _PROBES = 2  # random vectors of either side
 
 
@@ -195,7 +196,7 @@ class _Probes:
 
     def _check_value(self, value: Tensor, again: Tensor) -> None:
         """Fused kernels round otherwise, no more."""
-        if not float((again - value).norm()) <= self.tolerance**0.5 * float(value.norm()):
+        if not _distance(again, value) <= self.tolerance**0.5:
             raise ValueError(
                 "f gives two values at one x (dropout that is active?): a function is allowed; call .eval()"
             )
@@ -221,22 +222,20 @@ class _Probes:
         sides = _rows(ahead).double(), _rows(back).double()
         left, right = _rows(self.u).double() @ sides[0].T, sides[1] @ _rows(self.v).double().T
         size = sides[0].norm(dim=1)[None, :] + sides[1].norm(dim=1)[:, None]
-        gap = float(((left - right).abs() / size.clamp(min=_tiny(self.u))).max())
+        gap = float(((left - right).abs() / size.clamp(min=_TINY)).max())
         if worst <= self.tolerance and gap <= self.tolerance:
             return ""
         return f"products differ by {max(worst, gap):.0e} where {self.tolerance:.0e} is rounding"
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
-    return float((a - b).norm() / b.norm().clamp(min=_tiny(b)))
+    """‖a - b‖/‖b‖, whose squares are within the range of float64 for all float32 numbers."""
+    a, b = a.double(), b.double()
+    return float((a - b).norm() / b.norm().clamp(min=_TINY))
 
 
 def _rows(vectors: Tensor) -> Tensor:
     return vectors.reshape(len(vectors), -1)
-
-
-def _tiny(like: Tensor) -> float:
-    return float(torch.finfo(like.dtype).tiny)
 
 
 # The paths ------------------------------------------------------------------------------------------------------------
