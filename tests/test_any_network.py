@@ -6,6 +6,7 @@ import importlib
 import inspect
 import math
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from deepdynamics.jacobian import (
     singular_values,
     top_singular,
 )
-from deepdynamics.linearised import PATHS, UNTRACED, confirmed, gradient, linearised, products
+from deepdynamics.linearised import PATHS, UNTRACED, confirmed, gradient, linearised, plain_kernels, products
 from deepdynamics.maps import at_input
 from deepdynamics.margins import flip_multiple, margin, margin_step
 from deepdynamics.networks import MLP, generator
@@ -177,6 +178,21 @@ def test_every_path_is_the_derivative(path):
     assert point.path == path
     assert (rows(point.forward(units(x))).T - J).norm() <= 1e-12
     assert (rows(point.adjoint(units(point.value))) - J).norm() <= 1e-12
+
+
+def test_plain_kernels_leave_no_trace():
+    def state():
+        backends = torch.backends
+        return backends.mha.get_fastpath_enabled(), backends.mkldnn.enabled, backends.cuda.flash_sdp_enabled()
+
+    before = state()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with plain_kernels():
+            assert state() == (False, False, False)
+    with pytest.raises(KeyError), plain_kernels():
+        raise KeyError
+    assert state() == before
 
 
 W = normal(3, 4)

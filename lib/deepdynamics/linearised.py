@@ -19,6 +19,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -249,17 +250,16 @@ def plain_kernels() -> Iterator[None]:
     ...     torch.backends.mha.get_fastpath_enabled()
     False
     """
-    fast = torch.backends.mha.get_fastpath_enabled()
+    mkldnn: Any = torch.backends.mkldnn  # whose flags() would set the precision, too, and warn
+    fast, onednn = torch.backends.mha.get_fastpath_enabled(), mkldnn.enabled
     torch.backends.mha.set_fastpath_enabled(False)
+    mkldnn.enabled = False
     try:
-        with (
-            sdpa_kernel(SDPBackend.MATH),
-            torch.backends.mkldnn.flags(enabled=False),
-            torch.backends.cudnn.flags(enabled=False),
-        ):
+        with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        mkldnn.enabled = onednn
 
 
 def _plain(f: Map) -> Map:
