@@ -81,11 +81,21 @@ def make(root: Path, *, code: str = "", prose: str = "") -> Path:
     return root
 
 
-def build(root: Path) -> subprocess.CompletedProcess[str]:
+def command(root: Path, *arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "tools" / "build.py"), "--root", str(root), *arguments]
+
+
+def build(root: Path, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run the book's own build on ``root``, with the library that lies there."""
-    environment = os.environ | {"PYTHONPATH": str(root / "lib"), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, str(ROOT / "tools" / "build.py"), "--root", str(root)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    environment = (os.environ if environment is None else environment) | {"PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        command(root, *arguments),
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=600,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def edit(path: Path, old: str, new: str) -> None:
