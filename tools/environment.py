@@ -76,7 +76,7 @@ def move() -> str | None:
 
 
 def main(*extras: str) -> str | None:
-    if sys.version_info < (3, 11):  # noqa: UP036: whoever runs this may have an older one
+    if sys.version_info < (3, 11):  # noqa: UP036  (whoever runs this may have an older one)
         this = ".".join(map(str, sys.version_info[:2]))
         return f"Python 3.11 or newer is needed, this is {this}. With another one: make PYTHON=python3.12"
     wanted, found = [versions(), str(PROJECT)], installed()
