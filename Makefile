@@ -11,8 +11,11 @@ environment:
 book: environment
 	@$(PY) tools/build.py
 
+# One worker a core, and whole files to a worker: what a file builds once is not built twice.
+PYTEST := $(PY) -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+
 test: book
-	@$(PY) -m pytest
+	@$(PYTEST) --durations 15
 
 serve: book
 	@$(PY) -m http.server --directory _build/html 8000
@@ -34,7 +37,7 @@ lint: environment
 	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy lib
 
 check-all: lint book
-	@DEEPDYNAMICS_ALL_PAGES=1 $(PY) -m pytest -m "long or not long"
+	@DEEPDYNAMICS_ALL_PAGES=1 $(PYTEST) -m "long or not long"
 
 clean:
 	rm -rf _build
