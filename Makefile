@@ -35,6 +35,11 @@ results: $(VENV)/installed
 notebooks: book
 	@$(PY) tools/notebooks.py
 
+# make chapter NAME=my-chapter [PART=folder] [TITLE="My chapter"] begins it, or says what it lacks; without NAME, what any lacks
+.PHONY: chapter
+chapter: $(VENV)/installed
+	@$(PY) tools/chapter.py $(if $(filter command,$(firstword $(origin NAME))),"$$NAME" --part "$$PART" --title "$$TITLE")
+
 bench: $(VENV)/installed
 	@$(PIP) -e ".[bench]"
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file || exit 1; done

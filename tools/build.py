@@ -91,12 +91,18 @@ def main() -> int:
         print(f"Nothing has changed. Open {html / 'index.html'}")
         return 0
     sys.path.insert(0, str(PROJECT / "tools"))
+    import chapter_checks
+
+    lacking = chapter_checks.check(root, arguments.chapter)
+    if lacking:
+        print("\n".join(["", *lacking, f"{len(lacking)} missing or wrong; nothing was executed"]), file=sys.stderr)
+        return 1
     from execute import execute, records
 
     names = [name for name in records.notebooks(root) if arguments.chapter in (None, name.rsplit("/", 1)[-1])]
     fetch_data(root, names)
     print(f"Executing {len(names)} chapters (those that changed)", flush=True)
-    failures = execute(root, names) or twice(root, names)
+    failures = execute(root, names) or twice(root, names) or chapter_checks.unknown_sources(root, names)
     if failures:
         print("\n\n".join(["", *failures, f"{len(failures)} failure(s); no pages were built"]), file=sys.stderr)
         return 1
