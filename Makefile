@@ -1,8 +1,8 @@
-# make book · test · serve · data · results · notebooks · bench · lint · check-all · clean
+# make book · test · serve · data · results · notebooks · chapter · bench · lint · check-all · clean
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: environment book test serve data results notebooks bench lint check-all clean
+.PHONY: environment book test serve data results notebooks chapter bench lint check-all clean
 .DEFAULT_GOAL := book
 
 environment:
@@ -28,6 +28,10 @@ results: environment
 
 notebooks: book
 	@$(PY) tools/notebooks.py
+
+# make chapter NAME=my-chapter [PART=folder] [TITLE="My chapter"] begins it, or says what it lacks; without NAME, what any lacks
+chapter: environment
+	@$(PY) tools/chapter.py $(if $(filter command,$(firstword $(origin NAME))),"$$NAME" --part "$$PART" --title "$$TITLE")
 
 bench: environment
 	@$(PYTHON) tools/environment.py bench

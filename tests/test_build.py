@@ -44,16 +44,24 @@ def test_read_only_home_without_git_in_a_folder_with_an_odd_name(book):
 
 
 def test_nothing_has_changed_is_never_said_over_a_broken_page(book):
+    house.edit(book / f"{FIRST}.md", "Prose.", "Prose. See {ref}`nowhere`.")  # found while the pages are written
+    run = house.build(book)
+    assert run.returncode != 0 and "nowhere" in run.stderr
+    assert 'id="claim-mini-tanh"' in page(book)  # the pages of the last build are still there
+    house.edit(book / f"{FIRST}.md", " See {ref}`nowhere`.", "")
+    run = house.build(book)
+    assert run.returncode == 0 and "Nothing has changed" not in run.stdout, run.stderr
+    assert 'id="claim-mini-tanh"' in page(book)
+    assert "Nothing has changed" in house.build(book).stdout
+
+
+def test_missing_front_matter_is_said_before_anything_is_touched(book):
     source = (book / f"{FIRST}.md").read_text("utf8")
     (book / f"{FIRST}.md").write_text(source.removeprefix(house.HEAD), "utf8")
     run = house.build(book)
-    assert run.returncode != 0 and "Nothing has changed" not in run.stdout
-    assert 'id="claim-mini-tanh"' in page(book)  # the pages of the last build are still there
+    assert run.returncode != 0 and "Executing" not in run.stdout and "jupytext" in run.stderr
     (book / f"{FIRST}.md").write_text(source, "utf8")
-    run = house.build(book)
-    assert run.returncode == 0, run.stderr
-    assert 'id="claim-mini-tanh"' in page(book)
-    assert "Nothing has changed" in house.build(book).stdout
+    assert "Nothing has changed" in house.build(book).stdout and 'id="claim-mini-tanh"' in page(book)
 
 
 def test_two_builds_at_once(book):

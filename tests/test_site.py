@@ -54,7 +54,8 @@ def address(built):
 
 
 def test_the_four_pages_are_there(built):
-    assert set(FOUR) <= set(PAGES)
+    absent = sorted(set(FOUR) - set(PAGES))
+    assert not absent, f"_build/html has no page {', '.join(absent)}"
 
 
 @pytest.mark.parametrize(("page", "size", "mode"), views() or [pytest.param("index", "desktop", "light", id="unbuilt")])
@@ -83,8 +84,9 @@ def test_every_chapter_has_an_explorer(built):
     parts = yaml.safe_load((ROOT / "book" / "chapters.yml").read_text("utf8"))
     slugs = {chapter["slug"] for part in parts for chapter in part["chapters"]}
     chapters = [page for page in PAGES if Path(page).stem in slugs]
-    assert chapters
-    assert [page for page in chapters if 'class="dd-explorer"' not in (built / page).read_text("utf8")] == []
+    assert chapters, "no page of _build/html is a chapter of book/chapters.yml"
+    without = [page for page in chapters if 'class="dd-explorer"' not in (built / page).read_text("utf8")]
+    assert not without, f"figures.explorer(…) is missing in: {', '.join(without)}"
 
 
 # The checks

@@ -5,25 +5,19 @@ It builds on the stand-in, says so, and skips what it cannot claim; the pages ar
 
 import os
 import re
-import shutil
 
 import browser
 import house
 import pytest
 import records
 import site_checks
-from files import project_files
 
 CHAPTERS = records.notebooks(house.ROOT)
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    root = tmp_path_factory.mktemp("archive") / "book"
-    for file in project_files(house.ROOT):
-        target = root / file.relative_to(house.ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
+    root = house.copy(tmp_path_factory.mktemp("archive") / "book")
     nothing = root.parent / "nothing"
     nothing.mkdir()
     environment = os.environ | {"DEEPDYNAMICS_DATA": str(nothing), "XDG_CACHE_HOME": str(nothing), "PATH": str(nothing)}

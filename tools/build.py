@@ -117,12 +117,17 @@ def build(root: Path, chapter: str | None) -> int:
     if not chapter and mark.is_file() and mark.read_text() == before and (html / "index.html").is_file():
         print(f"Nothing has changed. Open {html / 'index.html'}")
         return 0
+    import chapter_checks
     from execute import execute, records
 
+    lacking = chapter_checks.check(root, chapter)
+    if lacking:
+        print("\n".join(["", *lacking, f"{len(lacking)} missing or wrong; nothing was executed"]), file=sys.stderr)
+        return 1
     names = chosen(records.notebooks(root), chapter)
     fetch_data(root, names)
     print(f"Executing {len(names)} chapter{'s' * (len(names) != 1)} (only what has changed)", flush=True)
-    failures = execute(root, names) or twice(root, names)
+    failures = execute(root, names) or twice(root, names) or chapter_checks.unknown_sources(root, names)
     if failures:
         print("\n\n".join(["", *failures, f"{len(failures)} failure(s); no pages were built"]), file=sys.stderr)
         return 1

@@ -9,6 +9,10 @@ holds when
 
 or, for a bound, when the whole interval lies on its right side. Its *resolution*, (tolerance + t * standard_error) /
 |theory|, is the smallest relative deviation that it would have noticed.
+
+A *source* is a key of the bibliography, ``"poole2016exponential"``, or that key, a comma and the place,
+``"poole2016exponential, eq. (5)"``: the key is what stands before the first comma (:func:`source_key`). A key that
+``book/references.bib`` does not have fails the build of the book.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from __future__ import annotations
 import html
 import math
 import operator
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -56,6 +61,23 @@ def percent(share: float) -> str:
     ('3.5 %', '180 %')
     """
     return f"{float(f'{100 * share:.2g}'):g} %"
+
+
+def source_key(source: str) -> str:
+    """The key of a source, which is what stands before its first comma.
+
+    Raises ``ValueError`` unless ``source`` is a key without spaces, alone or with a comma and a place after it.
+
+    >>> source_key("poole2016exponential"), source_key("poole2016exponential, eq. (5), first line")
+    ('poole2016exponential', 'poole2016exponential')
+    """
+    match = re.fullmatch(r"([^\s,{}%\"'#]+)(,\s*\S.*)?", source) if isinstance(source, str) else None
+    if match is None:
+        example = "'poole2016exponential' or 'poole2016exponential, eq. (5)'"
+        raise ValueError(
+            f"source = {source!r}: a key of the bibliography is needed, or a key, a comma and a place: {example}"
+        )
+    return match[1]
 
 
 @dataclass(frozen=True)
@@ -240,6 +262,11 @@ def claim(
     """
     if not key or "." not in key:
         raise ValueError(f"key = {key!r}: a claim is named 'chapter.subject'")
+    if source is not None:
+        try:
+            source_key(source)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
     relation, expected = _expectation(theory, at_least, at_most)
     if expected is None and source_says is None:
         raise ValueError(f"{key}: one of theory, at_least, at_most or source_says is needed")
