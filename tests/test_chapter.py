@@ -318,12 +318,15 @@ def test_build_says_what_is_missing_and_executes_nothing(built):
     assert "label (my-chapter)=" in run.stderr and "'x1'" in run.stderr and "2 missing or wrong" in run.stderr
 
 
-def test_computed_source_that_the_bibliography_lacks_fails_the_build_twice(built):
+def test_source_and_key_that_are_computed_are_found_after_execution_every_time(built):
     house.edit(built / FILE, "samples=lengths", 'samples=lengths, source="nobody2099" + "nothing, eq. (5)"')
+    again = 'claim("my-chapter." + "length", "again", theory=1.0, samples=lengths)'
+    house.edit(built / FILE, "## Summary", f"```{{code-cell}} ipython3\n{again}\n```\n\n## Summary")
     for _ in range(2):
         run = house.build(built)
         assert run.returncode == 1, run.stdout
         assert all(word in run.stderr for word in (FILE, "'my-chapter.length'", "'nobody2099nothing'", REFERENCES))
+        assert "occurs more than once" in run.stderr
 
 
 # The book -------------------------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def main() -> int:
     names = [name for name in records.notebooks(root) if arguments.chapter in (None, name.rsplit("/", 1)[-1])]
     fetch_data(root, names)
     print(f"Executing {len(names)} chapters (those that changed)", flush=True)
-    failures = execute(root, names) or twice(root, names) or chapter_checks.unknown_sources(root, names)
+    failures = execute(root, names) or twice(root, names) + chapter_checks.unknown_sources(root, names)
     if failures:
         print("\n\n".join(["", *failures, f"{len(failures)} failure(s); no pages were built"]), file=sys.stderr)
         return 1
