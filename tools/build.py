@@ -127,7 +127,7 @@ def build(root: Path, chapter: str | None) -> int:
     names = chosen(records.notebooks(root), chapter)
     fetch_data(root, names)
     print(f"Executing {len(names)} chapter{'s' * (len(names) != 1)} (only what has changed)", flush=True)
-    failures = execute(root, names) or twice(root, names) or chapter_checks.unknown_sources(root, names)
+    failures = execute(root, names) or twice(root, names) + chapter_checks.unknown_sources(root, names)
     if failures:
         print("\n\n".join(["", *failures, f"{len(failures)} failure(s); no pages were built"]), file=sys.stderr)
         return 1

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from chapter_checks import Book, Unreadable, check
+from bookfiles import Book, Unreadable
+from chapter_checks import check
 
 PROJECT = Path(__file__).resolve().parents[1]
 TOC, MAP, SOURCES, TEACHING = "_toc.yml", "book/chapters.yml", "book/sources.yml", "book/teaching.md"

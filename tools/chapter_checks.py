@@ -9,35 +9,18 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
-import records
+from bookfiles import Book, Cell, Chapter, Unreadable, argument, bibliography, in_a_part, records
 from deepdynamics.claims import source_key
-from IPython.core.inputtransformer2 import TransformerManager
-from pybtex.database import parse_file
 
 CELL_LINES = 24
 KINDS = ("equation", "figure", "experiment", "statement", "next-step")
 ROW = dict.fromkeys(("id", "source", "kind", "where", "says", "chapter", "claims")).keys()
-FRONT_MATTER = {
-    "jupytext": "jupytext: {text_representation: {extension: .md, format_name: myst}}",
-    "kernelspec": "kernelspec: {display_name: Python 3, language: python, name: python3}",
-}
-
-Finding = tuple[str | None, str]  # the slug of the chapter that it is about, and the sentence
-
-
-class Unreadable(Exception):
-    """A file of the book that cannot be read, in one sentence."""
+Finding = tuple[str | None, str]  # the slug of the chapter that it is about (None: of every one), and the sentence
 
 
 def check(root: Path, only: str | None = None) -> list[str]:
@@ -66,147 +49,21 @@ def unknown_sources(root: Path, docnames: list[str]) -> list[str]:
     return found
 
 
-def bibliography(root: Path) -> set[str]:
-    """The keys of ``book/references.bib``."""
-    return set(parse_file(str(root / "book" / "references.bib"), "bibtex").entries)
-
-
-@dataclass
-class Book:
-    """The lists that name chapters, and the chapters that are there."""
-
-    pages: list[str]  # all that _toc.yml names
-    files: list[str]  # the pages that lie in the folders of the parts
-    map: list[dict[str, Any]]  # rows of chapters.yml
-    sources: dict[str, Any]
-    references: set[str]
-    teaching: str
-    chapters: dict[str, Chapter]  # in _toc.yml, and there
-
-    @classmethod
-    def read(cls, root: Path) -> Book:
-        def documents() -> list[str]:
-            return [str(page) for page in records.documents(root)]
-
-        def rows() -> list[dict[str, Any]]:
-            parts = yaml.safe_load((root / "book" / "chapters.yml").read_text("utf8"))
-            return [row | {"part": part["part"], "slug": row["slug"]} for part in parts for row in part["chapters"]]
-
-        def sources() -> dict[str, Any]:
-            table = yaml.safe_load((root / "book" / "sources.yml").read_text("utf8"))
-            return {"sources": dict(table["sources"]), "rows": [dict(row) for row in table["rows"]]}
-
-        pages = _reading("_toc.yml", documents)
-        chapters = [Chapter(root, page) for page in pages if page.count("/") == 2]
-        return cls(
-            pages,
-            sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.glob("book/[!_.]*/[!_.]*.md")),
-            _reading("book/chapters.yml", rows),
-            _reading("book/sources.yml", sources),
-            _reading("book/references.bib", lambda: bibliography(root)),
-            _reading("book/teaching.md", lambda: (root / "book" / "teaching.md").read_text("utf8")),
-            {chapter.slug: chapter for chapter in chapters if chapter.path.is_file()},
-        )
-
-    @property
-    def written(self) -> set[str]:
-        """Slugs of the chapters that are in _toc.yml or in the folder of a part."""
-        return {name.rsplit("/", 1)[-1] for name in [*self.files, *self.pages]}
-
-
-def _reading(name: str, read: Callable[[], Any]) -> Any:
-    try:
-        return read()
-    except Exception as error:  # whatever can be wrong with a file that a person writes
-        reason = " ".join(str(error).split())
-        raise Unreadable(f"{name} cannot be read: {type(error).__name__}: {reason}.") from error
-
-
-@dataclass
-class Cell:
-    """A code cell: its number, the line where it begins, its code and its options."""
-
-    number: int
-    line: int
-    source: str
-    options: dict[str, Any]
-
-    @cached_property
-    def tree(self) -> ast.Module | SyntaxError:
-        try:
-            return ast.parse(TransformerManager().transform_cell(self.source))
-        except SyntaxError as error:
-            return error
-
-    @property
-    def last(self) -> ast.expr | None:
-        """The expression whose value the cell shows."""
-        body = self.tree.body if isinstance(self.tree, ast.Module) else []
-        return body[-1].value if body and isinstance(body[-1], ast.Expr) else None
-
-    def calls(self, name: str) -> Iterator[ast.Call]:
-        if isinstance(self.tree, ast.Module):
-            yield from (node for node in ast.walk(self.tree) if _calls(node, name))
-
-
-@dataclass
-class Chapter:
-    """A page of the book by its name in the table of contents."""
-
-    root: Path
-    docname: str
-
-    @property
-    def slug(self) -> str:
-        return self.docname.rsplit("/", 1)[-1]
-
-    @property
-    def path(self) -> Path:
-        return self.root / f"{self.docname}.md"
-
-    @cached_property
-    def text(self) -> str:
-        return self.path.read_text("utf8")
-
-    @cached_property
-    def cells(self) -> list[Cell]:
-        notebook = records.read_notebook(str(self.path))
-        code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-        lines = notebook.metadata.source_map
-        return [Cell(number, lines[i], cell.source, cell.metadata) for number, (i, cell) in enumerate(code, 1)]
-
-    @cached_property
-    def broken(self) -> str | None:
-        """Why nothing can be said about its cells: one sentence, or None."""
-        absent = _front_matter(self.text)
-        if absent:
-            return f"{self.docname}.md needs a front matter (between two lines --- at its top) with {absent}."
-        try:
-            return None if self.cells else f"{self.docname}.md needs code: it has no {{code-cell}}."
-        except Exception as error:
-            return f"{self.docname}.md cannot be read as a notebook: {' '.join(str(error).split())}."
-
-    @cached_property
-    def claims(self) -> list[tuple[Cell, ast.Call, str | None]]:
-        """Every call of ``claim`` with its key, where that is written out."""
-        return [(cell, call, _argument(call, "key", 0)) for cell in self.cells for call in cell.calls("claim")]
-
-    @property
-    def labels(self) -> set[str]:
-        """The labels of sections, exercises and theorems."""
-        return set(re.findall(r"^(?:\((?=.*\)=$)|:label: )([\w-]+)", self.text, flags=re.M))
-
-
 # The lists of the book ------------------------------------------------------------------------------------------------
 
 
 def _files(book: Book) -> Iterator[Finding]:
     for page in book.pages:
-        if page not in book.files and page.count("/") == 2:
-            yield page.rsplit("/", 1)[-1], f"_toc.yml names {page}, and there is no file {page}.md."
+        if page not in book.files:
+            yield None, f"_toc.yml names {page}, and there is no file {page}.md."
     for file in book.files:
-        if file not in book.pages:
+        if in_a_part(file) and file not in book.pages:
             yield file.rsplit("/", 1)[-1], f"{file}.md is not in _toc.yml: its part there needs '- file: {file}'."
+        elif not in_a_part(file) and "```{code-cell}" in (book.root / f"{file}.md").read_text("utf8"):
+            yield (
+                file.rsplit("/", 1)[-1],
+                f"{file}.md has code: a chapter lies in the folder of its part, book/<part>/.",
+            )
     slugs = Counter(page.rsplit("/", 1)[-1] for page in book.pages)
     for slug in (slug for slug, count in slugs.items() if count > 1):
         yield slug, f"_toc.yml names {slugs[slug]} pages {slug}: the last part of its file name is a chapter's name."
@@ -313,18 +170,6 @@ def _needs(chapter: Chapter, references: set[str]) -> list[str]:
     return found
 
 
-def _front_matter(text: str) -> str:
-    match = re.match(r"---\n(.*?)\n---\n", text, flags=re.S)
-    try:
-        data = yaml.safe_load(match[1]) if match else None
-    except yaml.YAMLError:
-        data = None
-    data = data if isinstance(data, dict) else {}
-    form = ((data.get("jupytext") or {}).get("text_representation") or {}).get("format_name")
-    there = {"jupytext": form == "myst", "kernelspec": bool((data.get("kernelspec") or {}).get("name"))}
-    return " and ".join(repr(FRONT_MATTER[name]) for name in FRONT_MATTER if not there[name])
-
-
 def _page(chapter: Chapter) -> Iterator[str]:
     if not re.search(rf"^\({re.escape(chapter.slug)}\)=\n+# \S", chapter.text, flags=re.M):
         yield f"the label ({chapter.slug})= on a line of its own, right above its title '# …'"
@@ -357,14 +202,12 @@ def _exercises(chapter: Chapter) -> Iterator[str]:
 
 
 def _cell(cell: Cell) -> Iterator[str]:
-    if isinstance(cell.tree, SyntaxError):
-        yield f"is not Python: {cell.tree.msg} in its line {cell.tree.lineno}"
     lines = len(cell.source.splitlines())
     if lines > CELL_LINES:
         yield f"has {lines} lines; at most {CELL_LINES} are allowed, what is longer belongs to the library"
     options = cell.options.get("mystnb") or {}
     figure, image = options.get("figure") or {}, options.get("image") or {}
-    if options or _draws(cell.last):
+    if figure or image or _draws(cell.last):
         wanted = {"a caption": figure.get("caption"), "a name": figure.get("name"), "an alt text": image.get("alt")}
         lacking = [name for name, text in wanted.items() if not str(text or "").strip()]
         if lacking:
@@ -376,7 +219,7 @@ def _claim(cell: Cell, call: ast.Call, references: set[str]) -> Iterator[str]:
     shown = [cell.last, *(call.args[0] for call in cell.calls("display") if call.args)]
     if call not in shown:
         yield "has to be the last expression of its cell: otherwise neither the page nor the ledger shows it."
-    unknown = _unknown(_argument(call, "source"), references)
+    unknown = _unknown(argument(call, "source"), references)
     if unknown:
         yield unknown
 
@@ -392,21 +235,6 @@ def _unknown(source: str | None, known: set[str]) -> str | None:
     if key in known:
         return None
     return f"cites {key!r}, a key that book/references.bib does not have (source = {source!r})."
-
-
-# Syntax ---------------------------------------------------------------------------------------------------------------
-
-
-def _calls(node: ast.AST | None, name: str) -> bool:
-    return isinstance(node, ast.Call) and name in (getattr(node.func, "id", None), getattr(node.func, "attr", None))
-
-
-def _argument(call: ast.Call, name: str, position: int | None = None) -> str | None:
-    """An argument that is written out as a text."""
-    given = [keyword.value for keyword in call.keywords if keyword.arg == name]
-    if not given and position is not None:
-        given = call.args[position : position + 1]
-    return given[0].value if given and isinstance(given[0], ast.Constant) and isinstance(given[0].value, str) else None
 
 
 def _draws(last: ast.expr | None) -> bool:
