@@ -167,6 +167,26 @@ def test_the_tail_of_the_normal_law(a):
     np.testing.assert_allclose(zetalaws._log_upper_tail(a, y), expected, rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.parametrize("a", [-4.0, 0.0, 1.5, 30.0, 1e4])
+def test_intervals_of_the_normal_law_thick_and_thin(a):
+    """Halves add up to the whole, from widths where tails are subtracted to those where nothing would be left."""
+    scale = 1 / max(abs(a), 1)
+    for width in scale * 10.0 ** np.arange(-20, 0.5, 0.25):
+        y = np.array([0.0, 0.5, 1.0]) * scale
+        whole = zetalaws._log_interval(a, y, np.full(3, width))
+        halves = [zetalaws._log_interval(a, y + start, np.full(3, width / 2)) for start in (0, width / 2)]
+        np.testing.assert_allclose(np.logaddexp(*halves), whole, atol=1e-8)
+
+
+def test_integers_beyond_the_precision_of_rounding():
+    """From 1e15 on x ± 1/2 is hardly a number of its own, and the laws are those of real numbers."""
+    x = np.floor(1e15 * np.exp(np.random.default_rng(0).gamma(2.0, 0.3, 3000)))
+    whole = fit(x, 1e15, discrete=True)
+    real = powerlaw._against_lognormal(np.log(x / 1e15))
+    assert (whole.lognormal_ratio, whole.lognormal_p) == pytest.approx(real, rel=1e-5)
+    assert math.isfinite(fit(zipf(1.1, 1000, 0).astype(float).clip(1), 1, discrete=True).lognormal_ratio)
+
+
 def test_zipf_samples_are_not_taken_for_lognormal_ones():
     """A rounded continuous power law is the nearest there is to a zeta law among the lognormal ones, and farther."""
     for seed in range(3):
@@ -234,12 +254,12 @@ def test_the_powerlaw_package_agrees():
 
 def test_bootstrap_p_is_roughly_uniform_for_true_zeta_laws():
     p = []
-    for seed in range(60):
+    for seed in range(40):
         body = np.random.default_rng(seed).integers(1, 3, 60)
         x = np.r_[body, zetalaws.draw(np.random.default_rng(seed + 100), 150, 2.0, 3.0)]
-        p.append(bootstrap_p(fit(x, 3, discrete=True), x, count=40, seed=seed, xmin=3))
+        p.append(bootstrap_p(fit(x, 3, discrete=True), x, count=30, seed=seed, xmin=3))
     assert stats.kstest(p, "uniform").pvalue > 1e-3
-    assert 0.35 < np.mean(p) < 0.65  # four standard errors of the mean of 60 uniform numbers
+    assert 0.32 < np.mean(p) < 0.68  # four standard errors of the mean of 40 uniform numbers
 
 
 def test_bootstrap_p_with_its_own_search():

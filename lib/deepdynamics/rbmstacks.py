@@ -254,8 +254,9 @@ def fine_tune(
     >>> fine_tune(Stack((RBM(4, 8, weight_var=1.0),)), X, y, X, y, epochs=50, learning_rate=0.05, seed=0)
     1.0
     """
-    X, y = tensor("X", X), labels("y", y)
-    X_test, y_test = tensor("X_test", X_test, like=X), labels("y_test", y_test)
+    like = stack.machines[0].weights
+    X, X_test = tensor("X", X, like), tensor("X_test", X_test, like)
+    y, y_test = labels("y", y), labels("y_test", y_test)
     if stack.pool > 1 or stack.skip or stack.keep < 1:
         raise ValueError("stack with dropout, pooling or skip connections: a plain one is allowed")
     draw, classes = generator(seed), int(y.max()) + 1
