@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 __all__ = ["least_distant", "spread"]
 
-_BLOCK = 200_000  # entries of a block of distances between candidates and data
-_FIRST, _FACTOR = 16, 8  # points of a tail that are looked at first, and how many times more at each round
+_BLOCK = 50_000  # entries of a block of distances between candidates and data
+_FIRST, _FACTOR = 16, 4  # points of a tail that are looked at first, and how many times more at each round
 
 
 def spread(sizes: NDArray[np.int64], points: int) -> NDArray[np.int64]:
