@@ -67,7 +67,7 @@ def test_type_follows_the_input():
         (torch.ones(5, 1), (2, 2), r"V of shape \(5, 1\)"),
         (torch.ones(4), (2, 2), "V of shape"),
         (torch.ones(4, 1, dtype=torch.int64), (2, 2), "int64"),
-        ([[1.0]], (1, 1), "V of list"),
+        (["a"], (1, 1), "V of type <U1"),
         (torch.tensor([[1.0], [math.nan]]), (2, 1), "not finite"),
         (torch.tensor([[1.0, 0.0], [1.0, 0.0]]), (2, 1), "column 1 is zero"),
         (torch.ones(4, 1), (4,), "image_shape"),

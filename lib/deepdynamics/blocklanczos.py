@@ -14,24 +14,31 @@ the vectors that are returned. What is returned has been checked with fresh prod
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from numbers import Integral
 
 import torch
 from torch import Tensor
 
-from deepdynamics.linearised import Linearised, linearised
+from deepdynamics.arrays import Numbers
+from deepdynamics.linearised import PATHS, Linearised, linearised, products
+from deepdynamics.maps import Map, along, check_one_input, floating
 from deepdynamics.networks import Seed, generator
 from deepdynamics.orthonormal import Basis, extend, inner, orthonormal, random_rows
-
-Map = Callable[[Tensor], Tensor]
 
 _FINE = 3e-8  # residual to which float64 goes on, so that values with close neighbours are right to 1e-9
 
 
 class NotConverged(RuntimeError):
-    """Residuals stay above ``tol``; ``residuals`` (k,) says how far they came, ``products`` at what cost."""
+    """Residuals stay above ``tol``; ``residuals`` (k,) says how far they came, ``products`` at what cost.
+
+    >>> try:
+    ...     top_singular(lambda x: torch.arange(1.0, 101.0) * x, torch.zeros(100), 3, max_products=20)
+    ... except NotConverged as problem:
+    ...     print(problem.products, len(problem.residuals))
+    24 3
+    """
 
     def __init__(self, message: str, residuals: Tensor, products: int):
         super().__init__(message)
@@ -44,7 +51,12 @@ class TopSingular:
     """Leading singular triplets: J v_i = s_i u_i, Jᵀ u_i = s_i v_i.
 
     U (out, k) and V (in, k) with orthonormal columns, s (k,) descending, residuals (k,) =
-    max(‖Jᵀu - sv‖, ‖Jv - su‖)/s_1, and the number of columns that were sent through J and Jᵀ.
+    max(‖Jᵀu - sv‖, ‖Jv - su‖)/s_1, and the number of columns that were sent through J and Jᵀ; unpacks in this order.
+    ``path`` says how the products were computed (one of ``deepdynamics.linearised.PATHS``; of several layers, all).
+
+    >>> found = top_singular(torch.sin, [0.0, 1.0], 1)
+    >>> len(list(found)), found.path
+    (5, 'compiled')
     """
 
     U: Tensor
@@ -52,18 +64,22 @@ class TopSingular:
     V: Tensor
     residuals: Tensor
     products: int
+    path: str
 
     def __iter__(self) -> Iterator[Tensor | int]:
-        return (getattr(self, field.name) for field in fields(self))
+        return iter((self.U, self.s, self.V, self.residuals, self.products))
 
 
+@torch.inference_mode(False)
 def top_singular(
-    f: Map, x: Tensor, k: int, *, tol: float = 1e-6, seed: Seed = 0, block: int = 4, max_products: int | None = None
+    f: Map, x: Numbers, k: int, *, tol: float = 1e-6, seed: Seed = 0, block: int = 4, max_products: int | None = None
 ) -> TopSingular:
-    """The k leading singular triplets of the Jacobian of ``f`` at one input ``x`` (no batch axis), without forming it.
+    """The k leading singular triplets of the Jacobian of ``f`` at one input ``x`` (no batch axis; it is added where f
+    needs it), without forming it.
 
-    U (out, k), s (k,), V (in, k), residuals (k,) and the number of columns that were sent through J and Jᵀ; device and
-    type follow ``x``, input and output are flattened. On return every residual max(‖Jᵀu - sv‖, ‖Jv - su‖)/s₁, measured
+    U (out, k), s (k,), V (in, k), residuals (k,), the number of columns that were sent through J and Jᵀ, and the path
+    by which these products were computed, the fastest that is right; device and type follow ``x``, input and output are
+    flattened. On return every residual max(‖Jᵀu - sv‖, ‖Jv - su‖)/s₁, measured
     with fresh products, is at most ``tol``; s is then right to about tol² s₁ over the distance to the other values, and
     to rounding, 1e-6 s₁ in float32 (float64 goes on to 1e-9). Where the rank is below k, or values are below 20 eps s₁
     (2e-6 s₁ in float32): zeros, and an orthonormal completion. In float32 a ``tol`` below some 1e-6 is out of reach of
@@ -76,21 +92,24 @@ def top_singular(
     and a ``tol`` below the distances between values are the faster choice.
 
     Raises ``ValueError`` for an input that is not finite floating point or has a batch axis (as far as that shows: each
-    of several samples acts on its own output), an ``f`` that does not return a finite tensor or has no finite
-    Jacobian, a ``k`` outside 1 … min(out, in); :class:`NotConverged`, with the residuals reached, where they stay above
-    ``tol`` after ``max_products`` (None: 40 k + 4000) or for the rounding of the type of ``x``.
+    of several rows (n, features), pictures (n, C, H, W) or, of a module with parameters, sequences (n, ., .) acts on
+    its own output), an ``f`` that is in training mode with dropout or batch statistics, does not return a finite real
+    tensor, or has no finite Jacobian that torch can compute, a ``k`` outside 1 … min(out, in); :class:`NotConverged`,
+    with the residuals reached, where they stay above ``tol`` after ``max_products`` (None: 40 k + 4000) or for the
+    rounding of the type of ``x``.
 
     >>> U, s, V, residuals, products = top_singular(lambda x: x * torch.tensor([1.0, -3.0, 2.0]), torch.zeros(3), 2)
     >>> [f"{float(value):.5f}" for value in s]
     ['3.00000', '2.00000']
     """
-    point = linearised(f, x)
-    return _triplets([point], x, k, tol, seed, block, max_products)
+    x = floating("x", x, [f])
+    return _triplets([linearised(f, x)], x, k, tol, seed, block, max_products)
 
 
+@torch.inference_mode(False)
 def cumulative_triplets(
     layers: Sequence[Map],
-    x: Tensor,
+    x: Numbers,
     k: int,
     *,
     depths: Sequence[int] | None = None,
@@ -111,22 +130,24 @@ def cumulative_triplets(
     """
     if len(layers) == 0:
         raise ValueError("layers is empty: at least one map is needed")
-    chosen = range(1, len(layers) + 1) if depths is None else depths
+    chosen = list(range(1, len(layers) + 1) if depths is None else depths)
     if any(not 1 <= depth <= len(layers) for depth in chosen):
-        raise ValueError(f"depths = {list(chosen)}: integers from 1 to {len(layers)} are allowed")
-    points: list[Linearised] = []
-    value = x
-    for layer in layers[: max(chosen, default=0)]:
-        points.append(linearised(layer, value))
-        value = points[-1].value
+        raise ValueError(f"depths = {chosen}: integers from 1 to {len(layers)} are allowed")
+    if not chosen:
+        return
+    states = along(layers[: max(chosen)], x)
+    points = [products(at, tuple(PATHS)) for at in states]
+    x = states[0].x
+    check_one_input(layers, states, _Operator(points, x).J)
     for depth in chosen:
         sizes = x.numel(), points[depth - 1].value.numel()
         yield _triplets(points[:depth], x, min(k, *sizes), tol, seed, block, max_products)
 
 
+@torch.inference_mode(False)
 def cumulative_spectra(
     layers: Sequence[Map],
-    x: Tensor,
+    x: Numbers,
     k: int,
     *,
     tol: float = 1e-6,
@@ -142,6 +163,7 @@ def cumulative_spectra(
     tensor([[3., 1.],
             [1., nan]])
     """
+    x = floating("x", x, layers)
     if k < 1 or k > x.numel():
         raise ValueError(f"k = {k}: an integer from 1 to the size of x, {x.numel()}, is allowed")
     result = x.new_full((len(layers), k), torch.nan)
@@ -205,30 +227,8 @@ def _triplets(
     limit = 40 * k + 4000 if max_products is None else max_products
     draws = generator(seed)
     with torch.no_grad():
-        _check_one_input(operator, x)
         small, floor = _bidiagonalise(operator, x, k, tol, draws, block, limit)
         return _certified(operator, x, small, k, tol, floor, draws)
-
-
-def _check_one_input(operator: _Operator, x: Tensor) -> None:
-    """Each sample of a batch acts on its own output only. (Pictures (C, H, W) may do that, too, by channels.)"""
-    value = operator.points[-1].value
-    if x.ndim not in (2, 4) or len(x) == 1 or value.ndim < 2 or len(value) != len(x):
-        return
-    draws = torch.Generator().manual_seed(0)
-    v = torch.randn(2, *x.shape, generator=draws, dtype=torch.float64).to(x)
-    v[0, 1:], v[1, :-1] = 0, 0
-    first, last = operator.J(v).reshape(2, *value.shape)
-    alone = first[0].any() and last[-1].any() and not first[1:].any() and not last[:-1].any()
-    if alone and x.ndim == 2:  # entry by entry is not a batch
-        v = torch.zeros(min(8, x.shape[1]), *x.shape, dtype=x.dtype, device=x.device)
-        v[range(len(v)), 0, range(len(v))] = 1
-        alone = bool(((operator.J(v) != 0).sum(dim=1) > 1).any())
-    if alone:
-        raise ValueError(
-            f"x of shape {tuple(x.shape)}: one input without a batch axis is allowed, and f treats x as {len(x)} "
-            "separate ones (what is meant as one input can be passed flat, and unflattened in f)"
-        )
 
 
 class _Bidiagonalisation:
@@ -406,7 +406,8 @@ def _certified(
             operator.products,
         )
     U, V = (right, left) if operator.transposed else (left, right)
-    return TopSingular(U.T, (s * operator.unit).to(x.dtype), V.T, residuals.to(x.dtype), operator.products)
+    values, path = (s * operator.unit).to(x.dtype), ", ".join(dict.fromkeys(point.path for point in operator.points))
+    return TopSingular(U.T, values, V.T, residuals.to(x.dtype), operator.products, path)
 
 
 def _completed(rows: Tensor, missing: int, n: int, draws: torch.Generator) -> Tensor:

@@ -12,7 +12,9 @@ out shows rounding noise below 1e-16 times the largest one. :func:`product_singu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,57 +23,84 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from torch import Tensor
 
+from deepdynamics.arrays import Numbers, tensor
 from deepdynamics.blocklanczos import NotConverged, TopSingular, cumulative_spectra, cumulative_triplets, top_singular  # noqa: F401
+from deepdynamics.linearised import UNTRACED, confirmed, products
 from deepdynamics.localisation import Localisation, localisation  # noqa: F401
+from deepdynamics.maps import AtInput, Map, along, at_input, check_one_input, floating
 
-Map = Callable[[Tensor], Tensor]
 Array = NDArray[np.float64]
 
 _SPAN = 200.0  # e-folds that LAPACK's Jacobi SVD gets at a time: 1e87, well inside the range of float64
+_AT_ONCE = 16  # unit vectors sent through products at a time
 _MARGIN = 10.0  # e-folds beyond which two scales are separated by sweeps rather than by LAPACK
 
 
-def jacobian(f: Map, x: Tensor) -> Tensor:
-    """The Jacobian (out, in) of ``f`` at one input ``x`` (no batch axis), input and output flattened.
+@torch.inference_mode(False)
+def jacobian(f: Map, x: Numbers) -> Tensor:
+    """The Jacobian (out, in) of ``f`` at one input ``x``, input and output flattened; no batch axis (it is added where
+    f needs it).
 
-    By reverse or forward differentiation, whichever needs fewer passes; carries no autograd graph. Raises
-    ``ValueError`` for an input that is not finite floating point, or an ``f`` that does not return a tensor.
+    By reverse or forward differentiation, whichever needs fewer passes, confirmed on random vectors by plain
+    reverse-mode differentiation; where they differ, by the products of :mod:`deepdynamics.linearised`. Carries no
+    graph.
 
-    >>> jacobian(lambda x: torch.stack((x.sum(), x.prod())), torch.tensor([2.0, 3.0, 4.0]))
+    Raises ``ValueError`` for an input that is not finite floating point; an ``f`` that cannot be evaluated, is in
+    training mode with dropout or batch statistics, does not return a real floating point tensor, or has a Jacobian
+    that is not finite; and for a batch, whose Jacobian would be that of the whole: where each of several rows
+    (n, features), pictures (n, C, H, W) or, of a module with parameters, sequences (n, ., .) acts on its own output.
+
+    >>> jacobian(lambda x: torch.stack((x.sum(), x.prod())), [2.0, 3.0, 4.0])
     tensor([[ 1.,  1.,  1.],
             [12.,  8.,  6.]])
     """
-    if not x.is_floating_point() or not torch.isfinite(x).all():
-        raise ValueError(f"x of shape {tuple(x.shape)} and type {x.dtype}: one finite floating point input is allowed")
-    with torch.no_grad():
-        y = f(x)
-        if not isinstance(y, Tensor):
-            raise ValueError(f"f returns {type(y).__name__}: a tensor is allowed")
-        transform = torch.func.jacrev if y.numel() <= x.numel() else torch.func.jacfwd
-        return transform(f)(x).reshape(y.numel(), x.numel())
+    at = at_input(f, x)
+    J = _dense(at)
+    check_one_input([f], [at], lambda V: V.reshape(len(V), -1) @ J.T)
+    return J
 
 
-def layer_jacobians(layers: Sequence[Map], x: Tensor) -> list[Tensor]:
+@torch.inference_mode(False)
+def layer_jacobians(layers: Sequence[Map], x: Numbers) -> list[Tensor]:
     """J^l = ∂x^l/∂x^{l-1} along the way of the input ``x``, first layer first; each (width of l, width of l - 1),
-    flattened.
+    flattened. Where one layer needs a batch axis, all get it.
+
+    Raises ``ValueError`` for no layers, and as :func:`jacobian` does (for a batch where no layer mixes its samples).
 
     >>> J = layer_jacobians([torch.square, torch.sin], torch.tensor([1.0, 2.0]))
     >>> torch.allclose(J[1] @ J[0], jacobian(lambda x: torch.sin(x**2), torch.tensor([1.0, 2.0])))
     True
     """
-    if len(layers) == 0:
-        raise ValueError("layers is empty: at least one map is needed")
-    jacobians = []
-    for layer in layers:
-        jacobians.append(jacobian(layer, x))
-        with torch.no_grad():
-            x = layer(x)
+    points = along(layers, x)
+    jacobians = [_dense(at) for at in points]
+
+    def product(V: Tensor) -> Tensor:
+        return functools.reduce(lambda rows, J: rows @ J.T, jacobians, V.reshape(len(V), -1))
+
+    check_one_input(layers, points, product)
     return jacobians
 
 
-def singular_values(f: Map, x: Tensor) -> Tensor:
+def _dense(at: AtInput) -> Tensor:
+    """The Jacobian of a map at its input."""
+    f, x, value = at.f, at.x, at.value
+    transform = torch.func.jacrev if value.numel() <= x.numel() else torch.func.jacfwd
+    with torch.no_grad():
+        with contextlib.suppress(Exception):  # what torch's transforms meet: an operation without a rule
+            J = transform(f)(x).reshape(value.numel(), x.numel())
+            if confirmed(J, at):
+                return J
+        point = products(at, UNTRACED)
+        wide = value.numel() > x.numel()
+        units = torch.eye(min(x.numel(), value.numel()), dtype=x.dtype, device=x.device)
+        parts = units.view(-1, *(x if wide else value).shape).split(_AT_ONCE)
+        rows = torch.cat([(point.forward if wide else point.adjoint)(part).reshape(len(part), -1) for part in parts])
+        return rows.T if wide else rows
+
+
+def singular_values(f: Map, x: Numbers) -> Tensor:
     """Singular values (min(out, in),) of :func:`jacobian`, descending, by a dense SVD: right to rounding relative to
-    the largest.
+    the largest. Raises as :func:`jacobian` does: a batch of inputs has no singular values of its own.
 
     >>> singular_values(lambda x: x * torch.tensor([1.0, -3.0]), torch.zeros(2))
     tensor([3., 1.])
@@ -79,36 +108,40 @@ def singular_values(f: Map, x: Tensor) -> Tensor:
     return torch.linalg.svdvals(jacobian(f, x))
 
 
-def pushforward(layers: Sequence[Map], x: Tensor, v: Tensor) -> list[Tensor]:
+@torch.inference_mode(False)
+def pushforward(layers: Sequence[Map], x: Numbers, v: Numbers) -> list[Tensor]:
     """J_{0→l}(x) v for every l, first layer first: where the layers carry a small displacement ``v`` of the input.
 
-    One forward sweep, no Jacobian is formed; ``x`` and ``v`` have one shape, with or without a batch axis, and each
-    result has the shape of x^l. Raises ``ValueError`` where the shapes differ.
+    No Jacobian is formed; ``x`` and ``v`` have one shape, with or without a batch axis (it is added where a layer needs
+    it), and each result has the shape of x^l. Raises ``ValueError`` where the shapes differ, and for layers and inputs
+    as :func:`jacobian` does.
 
-    >>> pushforward([torch.square, torch.sum], torch.tensor([1.0, 2.0]), torch.tensor([0.5, 1.0]))
+    >>> pushforward([torch.square, torch.sum], [1.0, 2.0], [0.5, 1.0])
     [tensor([1., 4.]), tensor(5.)]
     """
-    if x.shape != v.shape:
-        raise ValueError(f"v of shape {tuple(v.shape)}: the shape of x, {tuple(x.shape)}, is allowed")
+    points = along(layers, x)
+    v = tensor("v", v).to(points[0].x)
+    if points[0].x.shape != v.shape:
+        raise ValueError(f"v of shape {tuple(v.shape)}: the shape of x, {tuple(points[0].x.shape)}, is allowed")
     carried = []
-    with torch.no_grad():
-        for layer in layers:
-            x, v = torch.func.jvp(layer, (x,), (v,))  # type: ignore[misc]
-            carried.append(v)
+    for at in points:
+        v = products(at, UNTRACED).forward(v[None])[0]
+        carried.append(v)
     return carried
 
 
-def difference_gains(layers: Sequence[Map], a: Tensor, b: Tensor) -> Tensor:
+@torch.inference_mode(False)
+def difference_gains(layers: Sequence[Map], a: Numbers, b: Numbers) -> Tensor:
     """‖x^l(a) - x^l(b)‖ / ‖a - b‖ for every l, (depth, n): how much of the difference of two inputs each layer leaves.
 
     ``a`` and ``b`` are batches (n, ...) of equal shape, compared pair by pair; norms run over everything but the batch
     axis. For b → a it becomes the gain of :func:`pushforward`. Raises ``ValueError`` where a pair has no difference.
 
-    >>> a, b = torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]])
-    >>> difference_gains([lambda x: 2 * x, lambda x: x[:, :1]], a, b)
+    >>> difference_gains([lambda x: 2 * x, lambda x: x[:, :1]], [[0.0, 0.0]], [[3.0, 4.0]])
     tensor([[2.0000],
             [1.2000]])
     """
+    a, b = floating("a", a, layers), floating("b", b, layers)
     if a.shape != b.shape or a.ndim < 2:
         raise ValueError(
             f"a and b of shapes {tuple(a.shape)} and {tuple(b.shape)}: two batches of one shape are allowed"
@@ -116,16 +149,12 @@ def difference_gains(layers: Sequence[Map], a: Tensor, b: Tensor) -> Tensor:
     initial = (a - b).flatten(1).norm(dim=1)
     if not (initial > 0).all():
         raise ValueError(f"a and b: {int((initial == 0).sum())} pairs are equal; a gain needs a difference")
-    rows = []
-    with torch.no_grad():
-        for layer in layers:
-            a, b = layer(a), layer(b)
-            rows.append((a - b).flatten(1).norm(dim=1) / initial)
-    return torch.stack(rows)
+    pairs = zip(*(along(layers, side) for side in (a, b)), strict=True)
+    return torch.stack([(one.value - other.value).flatten(1).norm(dim=1) / initial for one, other in pairs])
 
 
-def product_singular_values(factors: Sequence[Tensor], *, sweeps: int = 25) -> Tensor:
-    """Natural logarithms, descending, of the singular values of the product of ``factors``, given in order of
+def product_singular_values(factors: Sequence[Numbers], *, sweeps: int = 25) -> Tensor:
+    """Natural logarithms, descending, of the singular values of the product of ``factors``, matrices given in order of
     application (first layer first).
 
     float64, min(rows of the last, columns of the first) of them, -inf for exact zeros, and right relative to themselves
@@ -141,22 +170,24 @@ def product_singular_values(factors: Sequence[Tensor], *, sweeps: int = 25) -> T
     where the sweeps do not suffice.
 
     >>> import math, scipy.linalg
-    >>> logs = product_singular_values([torch.tensor(scipy.linalg.hilbert(6))] * 8)
+    >>> logs = product_singular_values([scipy.linalg.hilbert(6)] * 8)
     >>> [f"{s / math.log(10):.3f}" for s in (logs[0], logs[-1])]
     ['1.674', '-55.724']
     """
     if sweeps < 1:
         raise ValueError(f"sweeps = {sweeps}: a positive integer is allowed")
-    *_, (log_scale, T, rows) = _graded_products(factors)
+    matrices = [tensor(f"factors[{i}]", factor) for i, factor in enumerate(factors)]
+    *_, (log_scale, T, rows) = _graded_products(matrices)
     values = _graded_log_singular_values(log_scale, T, sweeps)
-    return _padded(values, min(rows, factors[0].shape[1]), factors[0].device)
+    return _padded(values, min(rows, matrices[0].shape[1]), matrices[0].device)
 
 
-def lyapunov_exponents(layers: Sequence[Map], x: Tensor) -> Tensor:
+def lyapunov_exponents(layers: Sequence[Map], x: Numbers) -> Tensor:
     """Finite-time Lyapunov exponents (depth, in) at ``x``: row l - 1 has log σ_i(J_{0→l}) / l, descending, and -inf
     beyond the rank.
 
-    As accurate as :func:`product_singular_values`, and for all depths in one sweep.
+    As accurate as :func:`product_singular_values`, and for all depths in one sweep. Raises as :func:`layer_jacobians`
+    does.
 
     >>> double, halve = (lambda x: 2 * x), (lambda x: x * torch.tensor([1.0, 0.5]))
     >>> lyapunov_exponents([double, halve], torch.ones(2)).exp()
@@ -164,7 +195,7 @@ def lyapunov_exponents(layers: Sequence[Map], x: Tensor) -> Tensor:
             [1.4142, 1.0000]], dtype=torch.float64)
     """
     factors = layer_jacobians(layers, x)
-    result = torch.full((len(factors), x.numel()), -torch.inf, dtype=torch.float64, device=x.device)
+    result = torch.full((len(factors), factors[0].shape[1]), -torch.inf, dtype=torch.float64, device=factors[0].device)
     for depth, (log_scale, T, _) in enumerate(_graded_products(factors), start=1):
         values = _graded_log_singular_values(log_scale, T, sweeps=25)
         result[depth - 1, : len(values)] = torch.as_tensor(values / depth)

@@ -1,274 +1,347 @@
-r"""The derivative of a map at one point, as two programs that take many vectors at a time: v → J v and u → Jᵀ u.
+r"""The derivative of a map at one point, as two products that take many vectors at a time: v → J v and u → Jᵀ u.
 
-The map is traced once. What depends on the point alone (slopes, the winners of max-pooling, weights in the layout that
-the processor likes) is kept, and what is left for each vector is linear: convolutions over a batch of vectors with
-channels last, masks, gathers. A strided convolution of few channels is a dense one on the phases of the picture (and
-so is the transpose of any convolution), and slopes that only feed a max-pooling or a concatenation are applied where
-there is less to multiply. Where a map cannot be traced, or the two programs disagree with torch's own derivatives on
-random vectors, torch's are used, vectorised by vmap.
+There are several ways to these products. The fast ones are not right for every network: fused kernels have no forward
+derivative, and a traced program can lose what a network writes in place. So each is checked on random vectors before it
+is used: against plain reverse-mode differentiation (:func:`pulled`), by ⟨u, Jv⟩ = ⟨Jᵀu, v⟩, and once more with another
+number of vectors. The first that is right to rounding is taken:
+
+    compiled              the traced program of :mod:`deepdynamics.linearprogram`
+    vectorised            torch's forward and reverse derivatives, on many vectors at a time
+    plain kernels         the same without fused kernels (attention, recurrent networks)
+    one at a time         forward and reverse derivatives vector by vector, where control flow depends on the data
+    two reverse passes    the derivative of u → Jᵀu, where there is no forward derivative
+    rows, columns         the dense Jacobian, where there is only one of the two derivatives
 """
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from deepdynamics.linearsteps import ByTorch, Concatenation, Convolution, Matrix, Pool, Reshape, Scale, Sum
+from deepdynamics.arrays import Numbers
+from deepdynamics.linearprogram import Program
+from deepdynamics.maps import AtInput, Map, at_input, check_one_input
 
-Map = Callable[[Tensor], Tensor]
+__all__ = [
+    "PATHS",
+    "UNTRACED",
+    "Linearised",
+    "confirmed",
+    "gradient",
+    "linearised",
+    "plain_kernels",
+    "products",
+    "pulled",
+]
 
-_aten = torch.ops.aten
-_RESHAPES = {
-    _aten.view.default,
-    _aten._unsafe_view.default,
-    _aten.reshape.default,
-    _aten.unsqueeze.default,
-    _aten.squeeze.dim,
-    _aten.squeeze.default,
-    _aten.squeeze_.dim,
-    _aten.unsqueeze_.default,
-    _aten.clone.default,
-    _aten.alias.default,
-}
-_ELEMENTWISE = {_aten.relu.default, _aten.tanh.default, _aten.sigmoid.default, _aten.erf.default}
-_RESIDENT = 5_000_000  # entries between two operations, for all vectors together, that a processor's caches take well
+Products = tuple[Map, Map]
+
+_LARGEST = 2**28  # entries of a dense Jacobian that stands in for products
+_PROBES = 2  # random vectors of either side
 
 
 @dataclass(frozen=True)
 class Linearised:
-    """A map at a point: its value, and products of its Jacobian and of the transpose with rows (n, ...) of vectors."""
+    """A map at a point: its value, products of its Jacobian and of the transpose with rows (n, ...) of vectors, and
+    the path (one of ``PATHS``) by which they are computed.
+
+    >>> point = linearised(torch.sum, [1.0, 2.0])
+    >>> point.value, point.forward(torch.eye(2)), point.adjoint(torch.tensor([3.0]))
+    (tensor(3.), tensor([1., 1.]), tensor([[3., 3.]]))
+    """
 
     value: Tensor
     forward: Map
     adjoint: Map
+    path: str
 
 
-def linearised(f: Map, x: Tensor) -> Linearised:
-    """``f`` at the input ``x`` (no batch axis): what depends on x alone is computed once and kept.
+@torch.inference_mode(False)
+def linearised(f: Map, x: Numbers) -> Linearised:
+    """``f`` at the input ``x`` (no batch axis; it is added where f needs it): what depends on x alone is computed once
+    and kept.
 
-    Raises ``ValueError`` for an input that is not finite floating point, an ``f`` that does not return a tensor of
-    finite floating point numbers, and one without entries.
+    Raises ``ValueError`` for an input that is not finite floating point; an ``f`` that cannot be evaluated, is in
+    training mode with dropout or batch statistics, gives two values at one input, or does not return a tensor of finite
+    real floating point numbers; one without entries or with a Jacobian that is not finite; where no path is right; and
+    for a batch, as :func:`deepdynamics.jacobian.jacobian` does.
 
     >>> point = linearised(torch.square, torch.tensor([1.0, 2.0]))
-    >>> point.forward(torch.eye(2))
+    >>> point.forward(torch.eye(2)), point.path
+    (tensor([[2., 0.],
+            [0., 4.]]), 'compiled')
+    """
+    at = at_input(f, x)
+    point = products(at, tuple(PATHS))
+    check_one_input([f], [at], point.forward)
+    return point
+
+
+@torch.inference_mode(False)
+def products(at: AtInput, paths: Sequence[str]) -> Linearised:
+    """The first of ``paths`` whose products are right. Raises as :func:`linearised` does.
+
+    >>> from deepdynamics.maps import at_input
+    >>> products(at_input(torch.sin, [0.0]), ["two reverse passes"]).forward(torch.tensor([[2.0]]))
+    tensor([[2.]])
+    """
+    x, value = at.x, at.value
+    if value.numel() == 0 or x.numel() == 0:
+        raise ValueError(f"x of shape {tuple(x.shape)}, f(x) of shape {tuple(value.shape)}: entries are needed")
+    if not torch.isfinite(value).all():
+        raise ValueError(f"f(x) of shape {tuple(value.shape)} and type {value.dtype}: finite values are allowed")
+    failures = []
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        probes = _Probes(at)
+        for path in paths:
+            try:
+                forward, adjoint = (torch.no_grad()(product) for product in PATHS[path](at.f, x, value))
+                failure = probes.failure(forward, adjoint)
+            except Exception as error:  # whatever torch meets: an operation without a rule, control flow on data
+                failure = " ".join(str(error).split())[:120]
+            if not failure:
+                return Linearised(value, forward, adjoint, path)
+            failures.append(f"{path}: {failure}")
+    raise ValueError("f has no derivative at x that is right to rounding: " + "; ".join(failures))
+
+
+def confirmed(J: Tensor, at: AtInput) -> bool:
+    """Whether plain differentiation says of random vectors what a dense Jacobian (out, in) says, to rounding.
+
+    >>> from deepdynamics.maps import at_input
+    >>> at = at_input(torch.square, [1.0, 2.0])
+    >>> confirmed(torch.diag(torch.tensor([2.0, 4.0])), at), confirmed(torch.eye(2), at)
+    (True, False)
+    """
+    probes = _Probes(at)
+    u, v = _rows(probes.u), _rows(probes.v)
+    if probes.pulled is not None:
+        return _distance(u @ J, _rows(probes.pulled)) <= probes.tolerance
+    return probes.pushed is not None and _distance(v @ J.T, _rows(probes.pushed)) <= probes.tolerance
+
+
+def gradient(at: AtInput, u: Tensor) -> Tensor:
+    """Jᵀu of one vector, by plain reverse-mode differentiation; where that fails, by the products that are right.
+
+    >>> from deepdynamics.maps import at_input
+    >>> gradient(at_input(torch.square, [1.0, 2.0]), torch.ones(2))
+    tensor([2., 4.])
+    """
+    with contextlib.suppress(RuntimeError):
+        rows = pulled(at.f, at.x, u[None])[1]
+        if rows is not None:
+            return rows[0]
+    return products(at, tuple(PATHS)).adjoint(u[None])[0]
+
+
+def pulled(f: Map, x: Tensor, U: Tensor) -> tuple[Tensor, Tensor | None]:
+    """f(x), and the rows Jᵀu for rows u of U by plain reverse-mode differentiation, as in training; None where the
+    value does not depend on x in a way that is recorded.
+
+    >>> pulled(torch.square, torch.tensor([1.0, 2.0]), torch.eye(2))[1]
     tensor([[2., 0.],
             [0., 4.]])
     """
-    if not isinstance(x, Tensor) or not x.is_floating_point() or not torch.isfinite(x).all():
-        kind = f"of shape {tuple(x.shape)} and type {x.dtype}" if isinstance(x, Tensor) else f"of {type(x).__name__}"
-        raise ValueError(f"x {kind}: one finite floating point input is allowed")
-    x = x.detach()
-
-    def on_a_copy(x: Tensor) -> Tensor:  # f may work in place
-        return f(x.clone())
-
-    with torch.no_grad():
-        value = on_a_copy(x)
-        if not isinstance(value, Tensor):
-            raise ValueError(f"f returns {type(value).__name__}: a tensor is allowed")
-        if not value.is_floating_point() or not torch.isfinite(value).all():
-            raise ValueError(f"f(x) of shape {tuple(value.shape)} and type {value.dtype}: finite values are allowed")
-        if value.numel() == 0 or x.numel() == 0:
-            raise ValueError(f"x of shape {tuple(x.shape)}, f(x) of shape {tuple(value.shape)}: entries are needed")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                program = _Program(on_a_copy, x)
-                traced = Linearised(value, program.forward, program.adjoint)
-                if _agree(traced, on_a_copy, x):
-                    return traced
-            except Exception:  # whatever tracing meets: control flow on data, an operation without a rule
-                pass
-            return _by_torch(on_a_copy, x, value)
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        value = f(x)
+    if not value.requires_grad:
+        return value, None
+    rows = [torch.autograd.grad(value, x, u, retain_graph=True, allow_unused=True)[0] for u in U]
+    return value.detach(), None if rows[0] is None else torch.stack([row.detach() for row in rows])
 
 
-def _by_torch(f: Map, x: Tensor, value: Tensor) -> Linearised:
-    pull = torch.func.vjp(f, x)[1]
-
-    def push(v: Tensor) -> Tensor:
-        return torch.stack([torch.func.jvp(f, (x,), (row,))[1] for row in v])
-
-    with contextlib.suppress(Exception):  # control flow on data again
-        push = torch.func.vmap(torch.func.linearize(f, x)[1])
-    return Linearised(value, push, torch.func.vmap(lambda u: pull(u)[0]))
-
-
-def _agree(traced: Linearised, f: Map, x: Tensor) -> bool:
-    """Whether the programs do on random vectors what torch's derivatives do, to rounding."""
-    draws = torch.Generator().manual_seed(0)
-    v = torch.randn(x.shape, generator=draws, dtype=torch.float64).to(x)
-    u = torch.randn(traced.value.shape, generator=draws, dtype=torch.float64).to(traced.value)
-    pairs = (
-        (traced.forward(v[None])[0], torch.func.jvp(f, (x,), (v,))[1]),
-        (traced.adjoint(u[None])[0], torch.func.vjp(f, x)[1](u)[0]),
-    )
-    return all(
-        p.shape == q.shape and bool((p - q).norm() <= 1e3 * torch.finfo(x.dtype).eps * q.norm()) for p, q in pairs
-    )
+def _pushed(f: Map, x: Tensor, V: Tensor) -> Tensor:
+    """Rows J v for rows v of V by plain forward-mode differentiation."""
+    rows = []
+    for v in V:
+        with forward_ad.dual_level():
+            value, tangent = forward_ad.unpack_dual(f(forward_ad.make_dual(x, v)))
+            rows.append(torch.zeros_like(value) if tangent is None else tangent.clone())
+    return torch.stack(rows)
 
 
-class _Program:
-    """The operations between input and output, each with the names of the tensors it takes and gives."""
+class _Probes:
+    """Random vectors of either side, and what plain differentiation makes of them."""
 
-    def __init__(self, f: Map, x: Tensor):
-        graph = make_fx(torch.func.functionalize(f))(x)
-        graph.graph.eliminate_dead_code()
-        recorder = _Recorder(graph)
-        recorder.run(x)
-        self.values = recorder.values
-        self.active: set[fx.Node] = set()
-        self.steps: list[tuple[fx.Node, tuple[fx.Node, ...], Any]] = []
-        self.merged: dict[fx.Node, Tensor] = {}  # slopes that are left to the next operation
-        for node in graph.graph.nodes:
-            if node.op == "placeholder":
-                self.input = node
-                self.active.add(node)
-            elif node.op == "output":
-                self.output = node.args[0]
-            elif node.op == "call_function" and any(source in self.active for source in node.all_input_nodes):
-                self.active.add(node)
-                self._add(node)
-        if self.output not in self.active:
-            raise NotImplementedError("the output does not depend on the input")
-        widest = max(self.values[node].numel() for node in self.active if isinstance(self.values[node], Tensor))
-        self.batch = max(1, _RESIDENT // widest) if x.device.type == "cpu" else 2**31
-        del self.values, self.merged
-        last_use = {source: i for i, (_, inputs, _) in enumerate(self.steps) for source in inputs}
-        self.spent = [[source for source in set(step[1]) if last_use[source] == i] for i, step in enumerate(self.steps)]
-
-    def _add(self, node: fx.Node) -> None:
-        target: Any = node.target
-        args: Any = node.args
-        inputs = tuple(source for source in node.all_input_nodes if source in self.active)
-        if target is _aten.max_pool2d_with_indices.default:
-            return
-        step: Any
-        value, first = self.values[node], inputs[0]
-        if first.target is _aten.max_pool2d_with_indices.default:
-            if args[1] != 0 or target.__name__ != "getitem":
-                raise NotImplementedError
-            source = first.all_input_nodes[0]
-            step = Pool(self.values[source].shape, self.values[first][1], self.merged.get(source))
-            inputs = (source,)
-        elif target in _RESHAPES:
-            step = Reshape(self.values[first].shape, value.shape)
-        elif target in _ELEMENTWISE:
-            ones = torch.ones_like(value)
-            slope = torch.func.jvp(target, (self.values[first],), (ones,))[1]
-            users = list(node.users)
-            if len(users) == 1 and users[0].target is _aten.max_pool2d_with_indices.default and value.ndim == 3:
-                self.merged[node] = slope
-                step = None
-            elif self._pictures(first):
-                parts: Any = first.args[0]
-                step = Concatenation([self.values[part].shape[0] for part in parts], slope)
-                self.steps = [entry for entry in self.steps if entry[0] is not first]
-                inputs = tuple(parts)
-            else:
-                step = Scale(slope)
-        elif target is _aten.convolution.default and self._plain_convolution(node):
-            step = Convolution(self.values[first].shape, self.values[args[1]].detach(), args[3], args[4])
-        elif self._pictures(node):
-            step, inputs = Concatenation([self.values[part].shape[0] for part in args[0]]), tuple(args[0])
-        elif target is _aten.add.Tensor and self._shifts(node):
-            step = None
-        elif target is _aten.addmm.default and inputs == (args[1],) and not node.kwargs:
-            step = Matrix(self.values[args[2]])
-        elif target is _aten.mm.default and inputs == (args[0],):
-            step = Matrix(self.values[args[1]])
-        elif target is _aten.add.Tensor and len(inputs) == 2 and not node.kwargs and self._same_shape(node):
-            step = Sum()
-        else:
-            step = ByTorch(self._operation(node, inputs), [self.values[source] for source in inputs])
-        self.steps.append((node, inputs, step))
-
-    def _pictures(self, node: fx.Node) -> bool:
-        """Whether the node lays differentiated pictures (C, H, W) side by side for one user."""
-        if node.target is not _aten.cat.default or len(node.users) > 1 or self.values[node].ndim != 3:
-            return False
-        args: Any = node.args
-        axis = args[1] if len(args) > 1 else 0
-        return axis in (0, -3) and all(part in self.active for part in args[0])
-
-    def _plain_convolution(self, node: fx.Node) -> bool:
-        args: Any = node.args
-        picture, weight, bias, stride, padding, dilation, transposed, _, groups = args
-        value = self.values[picture]
-        return bool(
-            weight not in self.active
-            and bias not in self.active
-            and value.ndim == 4
-            and len(value) == 1
-            and not transposed
-            and groups == 1
-            and all(d == 1 for d in dilation)
-            and len(set(stride)) == 1
-            and len(stride) == len(padding) == 2
+    def __init__(self, at: AtInput):
+        draws = torch.Generator().manual_seed(0)
+        self.v, self.u = (
+            torch.randn(_PROBES, *side.shape, generator=draws, dtype=torch.float64).to(side)
+            for side in (at.x, at.value)
         )
+        self.tolerance = 1e3 * torch.finfo(at.x.dtype).eps
+        self.pulled: Tensor | None = None
+        self.pushed: Tensor | None = None
+        with contextlib.suppress(RuntimeError, NotImplementedError):  # in-place work on what reverse mode needs
+            again, self.pulled = pulled(at.f, at.x, self.u)
+            self._check_value(at.value, again)
+        if self.pulled is None:
+            with contextlib.suppress(RuntimeError, NotImplementedError), plain_kernels():
+                self.pushed = _pushed(at.f, at.x, self.v)
+        if self.pulled is None and (self.pushed is None or not self.pushed.any()):
+            self._check_constant(at, draws)
+        for found in (self.pulled, self.pushed):
+            if found is not None and not torch.isfinite(found).all():
+                raise ValueError("f has a Jacobian at x that is not finite: finite weights and slopes are allowed")
 
-    def _shifts(self, node: fx.Node) -> bool:
-        """Whether the node adds what does not depend on the input."""
-        first, second = node.args[:2]
-        active = isinstance(first, fx.Node) and first in self.active
-        constant = not (isinstance(second, fx.Node) and second in self.active)
-        return active and constant and self.values[node.all_input_nodes[0]].shape == self.values[node].shape
+    def _check_value(self, value: Tensor, again: Tensor) -> None:
+        """Fused kernels round otherwise, no more."""
+        if not float((again - value).norm()) <= self.tolerance**0.5 * float(value.norm()):
+            raise ValueError(
+                "f gives two values at one x (dropout that is active?): a function is allowed; call .eval()"
+            )
 
-    def _same_shape(self, node: fx.Node) -> bool:
-        return all(self.values[source].shape == self.values[node].shape for source in node.all_input_nodes)
+    def _check_constant(self, at: AtInput, draws: torch.Generator) -> None:
+        """Where no derivative is recorded, the value must not change (by relative steps, which thresholds survive)."""
+        step = 1e-3 * torch.randn(at.x.shape, generator=draws, dtype=torch.float64).to(at.x)
+        if not torch.equal(at.f(at.x + step * at.x), at.value):
+            raise ValueError("f(x) changes with x and torch has no derivative of it (numpy, .item() or detach in f?)")
 
-    def _operation(self, node: fx.Node, inputs: tuple[fx.Node, ...]) -> Callable[..., Tensor]:
-        target: Any = node.target
-
-        def operation(*values: Tensor) -> Any:
-            known = dict(zip(inputs, values, strict=True))
-            args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: known.get(n, self_values.get(n)))
-            return target(*args, **kwargs)
-
-        self_values = dict(self.values)
-        return operation
-
-    def forward(self, v: Tensor) -> Tensor:
-        """Rows v (n, ...) to rows J v."""
-        if len(v) > self.batch:
-            return torch.cat([self.forward(part) for part in v.split(self.batch)])
-        tangents = {self.input: v}
-        for (node, inputs, step), spent in zip(self.steps, self.spent, strict=True):
-            taken = [tangents[source] for source in inputs]
-            for source in spent:
-                del tangents[source]
-            tangents[node] = taken[0] if step is None else step.forward(*taken)
-        return tangents[self.output].contiguous()
-
-    def adjoint(self, u: Tensor) -> Tensor:
-        """Rows u (n, ...) to rows Jᵀ u."""
-        if len(u) > self.batch:
-            return torch.cat([self.adjoint(part) for part in u.split(self.batch)])
-        gradients = {self.output: u}
-        for node, inputs, step in reversed(self.steps):
-            if node not in gradients:
-                continue
-            given = gradients.pop(node)
-            found = given if step is None else step.adjoint(given)
-            for source, gradient in zip(inputs, found if isinstance(found, tuple) else (found,), strict=True):
-                gradients[source] = gradients[source] + gradient if source in gradients else gradient
-        return gradients[self.input].contiguous()
+    def failure(self, forward: Map, adjoint: Map) -> str:
+        """What is wrong with two products; empty where they are right."""
+        ahead, back = forward(self.v), adjoint(self.u)
+        if ahead.shape != self.u.shape or back.shape != self.v.shape:
+            return f"shapes {tuple(ahead.shape)}, {tuple(back.shape)}"
+        if self.pulled is None and self.pushed is None:
+            return "neither derivative can be computed by itself"
+        pairs = [(forward(self.v[-1:]), ahead[-1:]), (adjoint(self.u[-1:]), back[-1:])]
+        pairs += [(back, self.pulled)] if self.pulled is not None else []
+        pairs += [(ahead, self.pushed)] if self.pushed is not None else []
+        worst = max(_distance(a, b) for a, b in pairs)
+        # An error e of J v is seen through ⟨u, e⟩, which has the size of e for a normal u.
+        sides = _rows(ahead).double(), _rows(back).double()
+        left, right = _rows(self.u).double() @ sides[0].T, sides[1] @ _rows(self.v).double().T
+        size = sides[0].norm(dim=1)[None, :] + sides[1].norm(dim=1)[:, None]
+        gap = float(((left - right).abs() / size.clamp(min=_tiny(self.u))).max())
+        if worst <= self.tolerance and gap <= self.tolerance:
+            return ""
+        return f"products differ by {max(worst, gap):.0e} where {self.tolerance:.0e} is rounding"
 
 
-class _Recorder(fx.Interpreter):
-    """Runs a graph and keeps every value."""
+def _distance(a: Tensor, b: Tensor) -> float:
+    return float((a - b).norm() / b.norm().clamp(min=_tiny(b)))
 
-    def __init__(self, graph: fx.GraphModule):
-        super().__init__(graph, garbage_collect_values=False)
-        self.values: dict[fx.Node, Any] = {}
 
-    def run_node(self, n: fx.Node) -> Any:
-        found = super().run_node(n)
-        self.values[n] = fx.node.map_aggregate(found, lambda t: t.detach() if isinstance(t, Tensor) else t)
-        return found
+def _rows(vectors: Tensor) -> Tensor:
+    return vectors.reshape(len(vectors), -1)
+
+
+def _tiny(like: Tensor) -> float:
+    return float(torch.finfo(like.dtype).tiny)
+
+
+# The paths ------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Within, attention and recurrent networks are computed by their formulas, whose derivatives are known.
+
+    >>> with plain_kernels():
+    ...     torch.backends.mha.get_fastpath_enabled()
+    False
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with (
+            sdpa_kernel(SDPBackend.MATH),
+            torch.backends.mkldnn.flags(enabled=False),
+            torch.backends.cudnn.flags(enabled=False),
+        ):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _plain(f: Map) -> Map:
+    def plain(x: Tensor) -> Tensor:
+        with plain_kernels():
+            return f(x)
+
+    return plain
+
+
+def _compiled(f: Map, x: Tensor, value: Tensor) -> Products:
+    program = Program(f, x)
+    return program.forward, program.adjoint
+
+
+def _vectorised(f: Map, x: Tensor, value: Tensor) -> Products:
+    pull = torch.func.vjp(f, x)[1]
+    push = torch.func.vmap(lambda v: torch.func.jvp(f, (x,), (v,))[1])
+    return push, torch.func.vmap(lambda u: pull(u)[0])
+
+
+def _with_plain_kernels(f: Map, x: Tensor, value: Tensor) -> Products:
+    return _vectorised(_plain(f), x, value)
+
+
+def _one_at_a_time(f: Map, x: Tensor, value: Tensor) -> Products:
+    plain = _plain(f)
+    return lambda V: _pushed(plain, x, V), _reverse(plain, x)
+
+
+def _two_reverse_passes(f: Map, x: Tensor, value: Tensor) -> Products:
+    plain = _plain(f)
+    with torch.enable_grad():
+        point, u = x.detach().requires_grad_(), torch.zeros_like(value, requires_grad=True)
+        (gradient,) = torch.autograd.grad(plain(point), point, u, create_graph=True)
+
+    def forward(V: Tensor) -> Tensor:
+        return torch.stack([torch.autograd.grad(gradient, u, v, retain_graph=True)[0] for v in V])
+
+    return forward, _reverse(plain, x)
+
+
+def _reverse(f: Map, x: Tensor) -> Map:
+    def adjoint(U: Tensor) -> Tensor:
+        rows = pulled(f, x, U)[1]
+        return x.new_zeros(len(U), *x.shape) if rows is None else rows
+
+    return adjoint
+
+
+def _by_rows(f: Map, x: Tensor, value: Tensor) -> Products:
+    _check_size(x, value)
+    units = torch.eye(value.numel(), dtype=value.dtype, device=value.device).view(-1, *value.shape)
+    return _dense(_rows(_reverse(f, x)(units)), x, value)
+
+
+def _by_columns(f: Map, x: Tensor, value: Tensor) -> Products:
+    _check_size(x, value)
+    units = torch.eye(x.numel(), dtype=x.dtype, device=x.device).view(-1, *x.shape)
+    return _dense(_rows(_pushed(_plain(f), x, units)).T, x, value)
+
+
+def _check_size(x: Tensor, value: Tensor) -> None:
+    if x.numel() * value.numel() > _LARGEST:
+        raise ValueError(f"a dense Jacobian of {value.numel()} × {x.numel()} entries is too large")
+
+
+def _dense(J: Tensor, x: Tensor, value: Tensor) -> Products:
+    return (
+        lambda V: (_rows(V) @ J.T).view(-1, *value.shape),
+        lambda U: (_rows(U) @ J).view(-1, *x.shape),
+    )
+
+
+PATHS: dict[str, Callable[[Map, Tensor, Tensor], Products]] = {
+    "compiled": _compiled,
+    "vectorised": _vectorised,
+    "plain kernels": _with_plain_kernels,
+    "one at a time": _one_at_a_time,
+    "two reverse passes": _two_reverse_passes,
+    "rows": _by_rows,
+    "columns": _by_columns,
+}
+UNTRACED = tuple(path for path in PATHS if path != "compiled")  # for a few products, which tracing would not pay for

@@ -16,7 +16,12 @@ _LONG = 400  # terms of a sum
 
 
 class Scale:
-    """An activation: a slope for every entry."""
+    """An activation: a slope for every entry.
+
+    >>> step = Scale(torch.tensor([2.0, 0.0]))
+    >>> step.forward(torch.ones(1, 2)), step.adjoint(torch.ones(1, 2))
+    (tensor([[2., 0.]]), tensor([[2., 0.]]))
+    """
 
     def __init__(self, slope: Tensor):
         self.slope = _last(slope[None])
@@ -28,6 +33,13 @@ class Scale:
 
 
 class Reshape:
+    """Another shape of the same entries.
+
+    >>> step = Reshape(torch.Size([4]), torch.Size([2, 2]))
+    >>> step.forward(torch.ones(1, 4)).shape, step.adjoint(torch.ones(1, 2, 2)).shape
+    (torch.Size([1, 2, 2]), torch.Size([1, 4]))
+    """
+
     def __init__(self, before: torch.Size, after: torch.Size):
         self.before, self.after = before, after
 
@@ -39,7 +51,12 @@ class Reshape:
 
 
 class Convolution:
-    """A two-dimensional convolution of a picture (1, C, H, W), and its transpose as a convolution of phases."""
+    """A two-dimensional convolution of a picture (1, C, H, W), and its transpose as a convolution of phases.
+
+    >>> step = Convolution(torch.Size([1, 1, 4, 4]), torch.ones(2, 1, 2, 2), [2, 2], [0, 0])
+    >>> step.forward(torch.ones(1, 1, 1, 4, 4)).unique(), step.adjoint(torch.ones(1, 1, 2, 2, 2)).unique()
+    (tensor([4.]), tensor([2.]))
+    """
 
     def __init__(self, shape: torch.Size, weight: Tensor, stride: Sequence[int], padding: Sequence[int]):
         self.shape, self.stride, self.padding = shape, stride[0], padding
@@ -78,7 +95,12 @@ class Convolution:
 
 
 class Pool:
-    """Max-pooling: picks entries, each with a slope."""
+    """Max-pooling: picks entries, each with a slope.
+
+    >>> step = Pool(torch.Size([1, 1, 2, 2]), torch.tensor([[[[3]]]]), None)
+    >>> step.forward(torch.arange(4.0).view(1, 1, 1, 2, 2)).item(), step.adjoint(torch.ones(1, 1, 1, 1, 1)).flatten()
+    (3.0, tensor([0., 0., 0., 1.]))
+    """
 
     def __init__(self, shape: torch.Size, winners: Tensor, slope: Tensor | None):
         self.shape, self.after = shape, winners.shape
@@ -108,7 +130,13 @@ class Pool:
 
 
 class Concatenation:
-    """Pictures side by side in their channels (axis 0 of (C, H, W)), each entry with a slope."""
+    """Pictures side by side in their channels (axis 0 of (C, H, W)), each entry with a slope.
+
+    >>> step = Concatenation([1, 2])
+    >>> whole = step.forward(torch.zeros(1, 1, 2, 2), torch.ones(1, 2, 2, 2))
+    >>> whole.shape, [part.shape[1] for part in step.adjoint(whole)]
+    (torch.Size([1, 3, 2, 2]), [1, 2])
+    """
 
     def __init__(self, sizes: Sequence[int], slope: Tensor | None = None):
         self.sizes, self.slope = list(sizes), None if slope is None else _last(slope[None])
@@ -131,6 +159,12 @@ class Concatenation:
 
 
 class Sum:
+    """The sum of two ways.
+
+    >>> Sum().forward(torch.ones(1), torch.ones(1)), Sum().adjoint(torch.ones(1))
+    (tensor([2.]), (tensor([1.]), tensor([1.])))
+    """
+
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return a + b
 
@@ -139,7 +173,12 @@ class Sum:
 
 
 class Matrix:
-    """Rows times a matrix (in, out): (1, in) to (1, out)."""
+    """Rows times a matrix (in, out): (1, in) to (1, out).
+
+    >>> step = Matrix(torch.tensor([[1.0, 2.0]]))
+    >>> step.forward(torch.ones(1, 1, 1)), step.adjoint(torch.ones(1, 1, 2))
+    (tensor([[[1., 2.]]]), tensor([[[3.]]]))
+    """
 
     def __init__(self, weight: Tensor):
         self.weight = weight.detach()
@@ -152,7 +191,12 @@ class Matrix:
 
 
 class ByTorch:
-    """Any operation, by torch's own derivative."""
+    """Any operation, by torch's own derivative.
+
+    >>> step = ByTorch(torch.mul, [torch.tensor(2.0), torch.tensor(3.0)])
+    >>> step.forward(torch.ones(1), torch.zeros(1)), step.adjoint(torch.ones(1))
+    (tensor([3.]), (tensor([3.]), tensor([2.])))
+    """
 
     def __init__(self, operation: Callable[..., Tensor], values: Sequence[Tensor]):
         self.push = torch.func.vmap(lambda *v: torch.func.jvp(operation, tuple(values), v)[1])

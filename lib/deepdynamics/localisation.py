@@ -11,11 +11,18 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from deepdynamics.arrays import Numbers, tensor
+
 
 @dataclass(frozen=True)
 class Localisation:
     """One value per column: inverse_participation = 1/(n Σ P²) in (0, 1], radius = √ΣP|r - r̄|² in pixels,
-    effective_area = 1/Σ P² in pixels."""
+    effective_area = 1/Σ P² in pixels. Unpacks in this order.
+
+    >>> participation, radius, area = Localisation(torch.ones(1), torch.zeros(1), torch.ones(1))
+    >>> area
+    tensor([1.])
+    """
 
     inverse_participation: Tensor
     radius: Tensor
@@ -25,7 +32,7 @@ class Localisation:
         return (getattr(self, field.name) for field in fields(self))
 
 
-def localisation(V: Tensor, image_shape: Sequence[int]) -> Localisation:
+def localisation(V: Numbers, image_shape: Sequence[int]) -> Localisation:
     """Participation ratio, radius and effective area of the columns of ``V`` (C·H·W, count), pictures of the shape
     ``image_shape``, (H, W) or (C, H, W).
 
@@ -47,9 +54,12 @@ def localisation(V: Tensor, image_shape: Sequence[int]) -> Localisation:
     if len(shape) not in (2, 3) or any(isinstance(size, bool) or int(size) != size or size < 1 for size in shape):
         raise ValueError(f"image_shape = {shape}: (height, width) or (channels, height, width) is allowed")
     rows = int(torch.tensor(shape).prod())
-    if not isinstance(V, Tensor) or V.ndim != 2 or V.shape[0] != rows or not V.is_floating_point():
-        kind = f"of shape {tuple(V.shape)} and type {V.dtype}" if isinstance(V, Tensor) else f"of {type(V).__name__}"
-        raise ValueError(f"V {kind}: a floating point matrix with {rows} rows, as many as {shape} holds, is allowed")
+    V = tensor("V", V)
+    if V.ndim != 2 or V.shape[0] != rows or not V.is_floating_point():
+        raise ValueError(
+            f"V of shape {tuple(V.shape)} and type {V.dtype}: a floating point matrix with {rows} rows, as many as "
+            f"{shape} holds, is allowed"
+        )
     if not torch.isfinite(V).all():
         raise ValueError(f"V of shape {tuple(V.shape)} has entries that are not finite: finite ones are allowed")
     height, width = shape[-2:]

@@ -8,15 +8,17 @@ et al. 2014 search for it; Moosavi-Dezfooli et al. 2016 iterate this step).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["MarginStep", "flip_multiple", "margin", "margin_step"]
+from deepdynamics.arrays import Numbers, tensor
+from deepdynamics.linearised import gradient
+from deepdynamics.maps import Map, at_input, floating
 
-Map = Callable[[Tensor], Tensor]
+__all__ = ["MarginStep", "flip_multiple", "margin", "margin_step"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,10 @@ class MarginStep:
     """The unit vector -∇m/‖∇m‖ (shape of x), the margin m, and m/‖∇m‖, the length that a linear network would need.
 
     Unpacks in this order.
+
+    >>> direction, m, length = MarginStep(torch.tensor([1.0, 0.0]), 2.0, 0.5)
+    >>> m, length
+    (2.0, 0.5)
     """
 
     direction: Tensor
@@ -34,45 +40,70 @@ class MarginStep:
         return iter((self.direction, self.margin, self.length))
 
 
-def margin(f: Map, x: Tensor, label: int) -> Tensor:
+def margin(f: Map, x: Numbers, label: int) -> Tensor:
     """h_y - max_{j ≠ y} h_j of the logits h = f(x), (C,) or (n, C) with a batch axis: a scalar, or (n,).
 
-    Raises ``ValueError`` for fewer than two classes or a ``label`` that is none of them.
+    One input gets a batch axis where f needs it. Can be differentiated by torch. Raises ``ValueError`` for fewer than
+    two classes or a ``label`` that is none of them, and for f and x as :func:`deepdynamics.jacobian.jacobian` does.
 
-    >>> margin(lambda x: x, torch.tensor([3.0, 1.0, 2.5]), 0)
+    >>> margin(lambda x: x, [3.0, 1.0, 2.5], 0)
     tensor(0.5000)
     """
-    logits = f(x)
-    if logits.shape[-1] < 2 or not 0 <= label < logits.shape[-1]:
-        raise ValueError(f"label = {label}: 0 to {logits.shape[-1] - 1} are allowed, of two classes at least")
+    at = at_input(f, x)
+    if isinstance(x, Tensor) and torch.is_grad_enabled():
+        return _margin(at.f(x), label)
+    return _margin(at.value, label)
+
+
+def _margin(logits: Tensor, label: int) -> Tensor:
+    if logits.ndim == 0 or logits.shape[-1] < 2 or not 0 <= label < logits.shape[-1]:
+        classes = logits.shape[-1] if logits.ndim else 0
+        raise ValueError(f"label = {label}: 0 to {classes - 1} are allowed, of two classes at least")
     others = torch.cat((logits[..., :label], logits[..., label + 1 :]), dim=-1)
     return logits[..., label] - others.amax(-1)
 
 
-def margin_step(f: Map, x: Tensor, label: int) -> MarginStep:
-    """The shortest step from one input x (no batch axis) to another answer, were f linear.
+@torch.inference_mode(False)
+def margin_step(f: Map, x: Numbers, label: int) -> MarginStep:
+    """The shortest step from one input x (no batch axis; it is added where f needs it) to another answer, were f
+    linear.
 
-    Raises ``ValueError`` where the gradient is zero, and as :func:`margin` does.
+    Raises ``ValueError`` where the gradient is zero and where f gives the logits of several inputs, and as
+    :func:`margin` does.
 
-    >>> direction, m, length = margin_step(lambda x: 2 * x, torch.tensor([3.0, 1.0]), 0)
+    >>> direction, m, length = margin_step(lambda x: 2 * x, [3.0, 1.0], 0)
     >>> direction, m, f"{length:.4f}"
     (tensor([-0.7071,  0.7071]), 4.0, '1.4142')
     """
-    slope, value = torch.func.grad_and_value(lambda y: margin(f, y, label))(x)
-    slope, value = slope.detach(), value.detach()
+    at = at_input(f, x)
+    if at.value.ndim != 1:
+        raise ValueError(
+            f"x of shape {tuple(at.x.shape)}, f(x) of shape {tuple(at.value.shape)}: one input and its logits (C,) are "
+            "allowed"
+        )
+    value, U = _margin(at.value, label), torch.zeros_like(at.value)
+    U[label] = 1
+    others = at.value.clone()
+    others[label] = -math.inf
+    U -= (others == others.amax()) / (others == others.amax()).sum()  # shared by classes that tie
+    slope = gradient(at, U)
     norm = float(slope.norm())
     if not norm > 0:
-        raise ValueError(f"x of shape {tuple(x.shape)}: the margin has no gradient there")
+        raise ValueError(f"x of shape {tuple(at.x.shape)}: the margin has no gradient there")
     return MarginStep(-slope / norm, float(value), float(value) / norm)
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
-def flip_multiple(f: Map, x: Tensor, label: int, step: Tensor, multiples: Sequence[float]) -> float:
-    """The first of the ``multiples`` of ``step`` that changes the answer from ``label``; inf where none does.
+def flip_multiple(f: Map, x: Numbers, label: int, step: Numbers, multiples: Sequence[float]) -> float:
+    """The first of the ``multiples`` of ``step`` that changes the answer from ``label``; inf where none does. Raises as
+    :func:`margin` does.
 
-    >>> flip_multiple(lambda x: x, torch.tensor([1.0, 0.0]), 0, torch.tensor([0.0, 1.0]), (0.5, 0.9, 1.1, 2.0))
+    >>> flip_multiple(lambda x: x, [1.0, 0.0], 0, [0.0, 1.0], (0.5, 0.9, 1.1, 2.0))
     1.1
     """
+    x = floating("x", x, [f])
+    step = tensor("step", step).to(x)
     for multiple in multiples:
         if float(margin(f, x + multiple * step, label)) < 0:
             return float(multiple)

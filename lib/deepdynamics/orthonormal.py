@@ -14,7 +14,11 @@ _PIECE = 256  # rows of the basis that are allocated at a time
 
 
 def inner(A: Tensor, B: Tensor) -> Tensor:
-    """A Bᵀ (rows of A with rows of B), accumulated in float64."""
+    """A Bᵀ (rows of A with rows of B), accumulated in float64.
+
+    >>> inner(torch.ones(1, 5000), torch.ones(2, 5000))
+    tensor([[5000., 5000.]], dtype=torch.float64)
+    """
     if A.dtype == torch.float64:
         return A @ B.T
     whole = A.shape[1] // _CHUNK * _CHUNK
@@ -24,7 +28,13 @@ def inner(A: Tensor, B: Tensor) -> Tensor:
 
 def orthonormal(rows: Tensor, floor: float) -> tuple[Tensor, Tensor, float]:
     """rows = Cᵀ O, with O (r, n) orthonormal and C (r, b) float64; directions with norm at most ``floor`` are
-    dropped. Also the condition of what is left."""
+    dropped. Also the condition of what is left.
+
+    >>> rows = torch.tensor([[3.0, 0.0, 0.0], [0.0, 4.0, 0.0], [3.0, 4.0, 0.0]])
+    >>> O, C, condition = orthonormal(rows, 1e-5)
+    >>> O.shape, torch.allclose(C.T.float() @ O, rows, atol=1e-6), torch.allclose(O @ O.T, torch.eye(2), atol=1e-6)
+    (torch.Size([2, 3]), True, True)
+    """
     coefficients = torch.eye(len(rows), dtype=torch.float64, device=rows.device)
     condition = 1.0
     for sweep in range(3):
@@ -63,7 +73,13 @@ def _graded(rows: Tensor, vectors: Tensor, large: Tensor, floor: float) -> tuple
 
 
 class Basis:
-    """Orthonormal rows on the smaller side, in pieces so that memory follows what is used."""
+    """Orthonormal rows on the smaller side, in pieces so that memory follows what is used.
+
+    >>> basis = Basis(3, torch.zeros(1))
+    >>> basis.append(torch.eye(3)[:2])
+    >>> basis.size, basis.project_out(torch.ones(1, 3)), basis.combine(torch.tensor([[2.0], [5.0]])), len(basis.pieces)
+    (2, tensor([[0., 0., 1.]]), tensor([[2., 5., 0.]]), 1)
+    """
 
     def __init__(self, n: int, like: Tensor):
         self.n, self.like, self.size = n, like, 0
@@ -99,13 +115,25 @@ class Basis:
 
 
 def random_rows(count: int, n: int, like: Tensor, draws: torch.Generator) -> Tensor:
+    """Normal rows (count, n), drawn in float64 and rounded to the type of ``like``.
+
+    >>> random_rows(2, 3, torch.zeros(1), torch.Generator().manual_seed(0)).dtype
+    torch.float32
+    """
     return torch.randn(count, n, generator=draws, dtype=torch.float64).to(like)
 
 
 def extend(basis: Basis, rows: Tensor, floor: float, scale: float) -> tuple[Tensor, Tensor]:
     """rows (already free of the blocks they share most with) = (in the span of the basis) + Cᵀ O, O new and
     orthonormal to the basis. ``scale`` is the norm of the products that the rows are the rest of: where little of it is
-    left, what is left is projected once more."""
+    left, what is left is projected once more.
+
+    >>> basis = Basis(3, torch.zeros(1))
+    >>> basis.append(torch.eye(3)[:1])
+    >>> O, C = extend(basis, torch.tensor([[1.0, 2.0, 0.0]]), 1e-5, 1.0)
+    >>> O.abs(), C.abs()
+    (tensor([[0., 1., 0.]]), tensor([[2.]], dtype=torch.float64))
+    """
     found, C, condition = orthonormal(basis.project_out(rows), floor)
     if len(found) and (condition > 30 or float(torch.linalg.svdvals(C)[-1]) < scale / 30):
         found, again, _ = orthonormal(basis.project_out(found), 1e-3)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from deepdynamics.arrays import Numbers, tensor
 from deepdynamics.networks import Seed, generator
 
 __all__ = ["band_noise", "patch_noise", "span_noise"]
@@ -62,7 +63,7 @@ def patch_noise(shape: Sequence[int], size: int, count: int, *, seed: Seed) -> T
     return _unit(torch.stack(moved))
 
 
-def span_noise(V: Tensor, count: int, *, seed: Seed) -> Tensor:
+def span_noise(V: Numbers, count: int, *, seed: Seed) -> Tensor:
     """Uniformly random unit vectors (count, n) in the span of the orthonormal columns of V (n, k).
 
     The mean of ‖J δ‖² over them is the mean square of the singular values where V has right singular vectors. Raises
@@ -72,6 +73,7 @@ def span_noise(V: Tensor, count: int, *, seed: Seed) -> Tensor:
     tensor([[1., 0., 0.],
             [1., 0., 0.]])
     """
+    V = tensor("V", V)
     if V.ndim != 2 or V.shape[1] < 1 or count < 1:
         raise ValueError(f"V of shape {tuple(V.shape)}, count = {count}: a matrix (n, k) and 1 or more are allowed")
     defect = float((V.T @ V - torch.eye(V.shape[1]).to(V)).abs().max())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deepdynamics import activations
+from deepdynamics.arrays import Numbers, parameter, tensor
 from deepdynamics.networks import MLP, Layer
 
 __all__ = [
@@ -21,7 +22,7 @@ __all__ = [
 
 
 @torch.no_grad()
-def mlp_jacobians(net: MLP, X: Tensor, depth: int | None = None) -> Tensor:
+def mlp_jacobians(net: MLP, X: Numbers, depth: int | None = None) -> Tensor:
     """∂x^l/∂x^0 of an MLP at every input of a batch X (n, in), l = ``depth`` (the last layer by default), (n, width of
     l, in).
 
@@ -40,22 +41,23 @@ def mlp_jacobians(net: MLP, X: Tensor, depth: int | None = None) -> Tensor:
     if not 1 <= depth <= len(layers):
         raise ValueError(f"depth = {depth}: 1 to {len(layers)} are allowed")
     width = net.widths[0]
-    if X.ndim != 2 or X.shape[1] != width or not torch.isfinite(X).all():
-        raise ValueError(f"X of shape {tuple(X.shape)}: finite inputs (n, {width}) are allowed")
+    inputs = tensor("X", X, None if isinstance(X, Tensor) else parameter([net]))
+    if inputs.ndim != 2 or inputs.shape[1] != width or not torch.isfinite(inputs).all():
+        raise ValueError(f"X of shape {tuple(inputs.shape)}: finite inputs (n, {width}) are allowed")
     J: Tensor | None = None
     for layer in layers[:depth]:
         assert isinstance(layer, Layer)
         weight = layer.weight * layer.scales[0]
-        J = weight.expand(len(X), *weight.shape) if J is None else weight @ J
+        J = weight.expand(len(inputs), *weight.shape) if J is None else weight @ J
         if layer.activation is not None:
             assert isinstance(layer.activation, activations.Activation)
-            J = (layer.gain * layer.activation.slope(layer.gain * layer.preactivation(X)))[:, :, None] * J
-        X = layer(X)
+            J = (layer.gain * layer.activation.slope(layer.gain * layer.preactivation(inputs)))[:, :, None] * J
+        inputs = layer(inputs)
     assert J is not None
     return J.clone()
 
 
-def wide_singular_values(J: Tensor) -> Tensor:
+def wide_singular_values(J: Numbers) -> Tensor:
     """Singular values (…, m) of matrices (…, m, n) with m <= n, descending, in float64.
 
     From the eigenvalues of J Jᵀ: right to about 1e-8 times the largest, and rounding below; for 128 × 784 some ten
@@ -67,7 +69,7 @@ def wide_singular_values(J: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(_gram(J)).flip(-1).clamp(min=0).sqrt()
 
 
-def leading_vectors(J: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def leading_vectors(J: Numbers, k: int) -> tuple[Tensor, Tensor]:
     """The ``k`` leading singular values (…, k) and right singular vectors (…, n, k), as columns, of matrices (…, m, n)
     with m <= n, in float64.
 
@@ -80,24 +82,26 @@ def leading_vectors(J: Tensor, k: int) -> tuple[Tensor, Tensor]:
             [1.],
             [0.]], dtype=torch.float64))
     """
+    J = tensor("J", J)
+    squares, vectors = torch.linalg.eigh(_gram(J))
     if not 1 <= k <= J.shape[-2]:
         raise ValueError(f"k = {k}: 1 to {J.shape[-2]} are allowed")
-    squares, vectors = torch.linalg.eigh(_gram(J))
     s = squares.flip(-1)[..., :k].clamp(min=0).sqrt()
     U = vectors.flip(-1)[..., :k]
     V = J.double().mT @ U / s.clamp(min=torch.finfo(torch.float64).tiny)[..., None, :]
     return s, V.masked_fill((s <= 1e-6 * s[..., :1])[..., None, :], 0.0)
 
 
-def _gram(J: Tensor) -> Tensor:
+def _gram(J: Numbers) -> Tensor:
     """J Jᵀ in float64."""
+    J = tensor("J", J)
     if J.ndim < 2 or J.shape[-2] > J.shape[-1] or J.is_complex() or not torch.isfinite(J).all():
         raise ValueError(f"J of shape {tuple(J.shape)}: finite real matrices (…, m, n) with m <= n are allowed")
     J = J.double()
     return J @ J.mT
 
 
-def participation_ratio(s: Tensor) -> Tensor:
+def participation_ratio(s: Numbers) -> Tensor:
     """(Σ s²)² / Σ s⁴ over the last axis: how many singular values share the squared Frobenius norm.
 
     From 1 (one value) to their number (all equal); steep spectra have small ones. It does not depend on the scale.
@@ -106,13 +110,14 @@ def participation_ratio(s: Tensor) -> Tensor:
     >>> participation_ratio(torch.tensor([[1.0, 1.0, 1.0, 1.0], [3.0, 0.0, 0.0, 0.0]]))
     tensor([4., 1.])
     """
-    if not torch.isfinite(s).all() or bool((s < 0).any()) or bool((s.amax(-1) == 0).any()):
+    s = tensor("s", s)
+    if s.ndim == 0 or not torch.isfinite(s).all() or bool((s < 0).any()) or bool((s.amax(-1) == 0).any()):
         raise ValueError("s: finite singular values, not negative and not all zero, are allowed")
     squares = (s / s.amax(-1, keepdim=True)).square()
     return squares.sum(-1) ** 2 / squares.square().sum(-1)
 
 
-def cumulative_shares(V: Tensor, vectors: Tensor) -> Tensor:
+def cumulative_shares(V: Numbers, vectors: Numbers) -> Tensor:
     """Share of each vector t inside the span of the first j columns of V, for every j: Σ_{i ≤ j} ⟨v_i, t⟩² / ‖t‖².
 
     V (…, n, k): orthonormal columns, or zero where there are fewer; vectors (…, n, m), as columns; result (…, m, k),
@@ -123,7 +128,9 @@ def cumulative_shares(V: Tensor, vectors: Tensor) -> Tensor:
     tensor([[0.3600, 1.0000],
             [0.0000, 0.5000]], dtype=torch.float64)
     """
-    if V.shape[-2] != vectors.shape[-2]:
+    V = tensor("V", V)
+    vectors = tensor("vectors", vectors, V)
+    if V.ndim < 2 or vectors.ndim < 2 or V.shape[-2] != vectors.shape[-2]:
         raise ValueError(f"V {tuple(V.shape)} and vectors {tuple(vectors.shape)}: columns of one length are allowed")
     gram = V.mT @ V
     lengths = gram.diagonal(dim1=-2, dim2=-1).round()
@@ -136,7 +143,7 @@ def cumulative_shares(V: Tensor, vectors: Tensor) -> Tensor:
     return (vectors.mT.to(V.dtype) @ V).double().square().cumsum(-1) / squares[..., None]
 
 
-def share_inside(V: Tensor, vectors: Tensor) -> Tensor:
+def share_inside(V: Numbers, vectors: Numbers) -> Tensor:
     """The last of :func:`cumulative_shares`: ‖Vᵀt‖²/‖t‖² for vectors t (…, n, m), as columns, and orthonormal columns
     V (…, n, k): (…, m).
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepdynamics.arrays import Numbers, tensor
+
 __all__ = ["KINDS", "RandomShare", "known_tangents", "nearest_difference", "random_share"]
 
 KINDS = ("shift right", "shift down", "rotation", "dilation", "brightness", "contrast")
 
 
-def known_tangents(images: Tensor) -> Tensor:
+def known_tangents(images: Numbers) -> Tensor:
     r"""The tangents (…, 6, C, H, W) of images I (…, C, H, W), in the order of ``KINDS``; not normalised.
 
     With r and c the pixel's row and column from the centre, and ∂ central differences (one-sided at the border),
@@ -35,6 +37,7 @@ def known_tangents(images: Tensor) -> Tensor:
     >>> known_tangents(image)[0].unique(), known_tangents(image)[4].unique()
     (tensor([-1.]), tensor([1.]))
     """
+    images = tensor("images", images)
     shape = images.shape
     if len(shape) < 3 or min(shape[-2:]) < 2 or not images.is_floating_point() or not torch.isfinite(images).all():
         raise ValueError(
@@ -49,7 +52,7 @@ def known_tangents(images: Tensor) -> Tensor:
     return torch.stack((*geometric, torch.ones_like(images), contrast), dim=-4)
 
 
-def nearest_difference(image: Tensor, others: Tensor) -> Tensor:
+def nearest_difference(image: Numbers, others: Numbers) -> Tensor:
     """From an image to the nearest of ``others`` (m, *image.shape) in the Euclidean distance: their difference.
 
     Raises ``ValueError`` for shapes that do not fit, and where one of the others equals the image, which has no
@@ -58,6 +61,8 @@ def nearest_difference(image: Tensor, others: Tensor) -> Tensor:
     >>> nearest_difference(torch.zeros(1, 1, 2), torch.tensor([[[[3.0, 0.0]]], [[[0.0, 1.0]]]]))
     tensor([[[0., 1.]]])
     """
+    image = tensor("image", image)
+    others = tensor("others", others, image)
     if others.shape[1:] != image.shape or len(others) < 1:
         raise ValueError(f"others of shape {tuple(others.shape)}: (m, {', '.join(map(str, image.shape))}) is allowed")
     differences = others - image
@@ -69,7 +74,12 @@ def nearest_difference(image: Tensor, others: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class RandomShare:
-    """Mean and standard deviation of the share of a fixed vector in a random subspace. Unpacks in this order."""
+    """Mean and standard deviation of the share of a fixed vector in a random subspace. Unpacks in this order.
+
+    >>> mean, deviation = RandomShare(0.5, 0.1)
+    >>> mean, deviation
+    (0.5, 0.1)
+    """
 
     mean: float
     deviation: float
