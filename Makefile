@@ -1,49 +1,47 @@
-# make book · test · serve · data · results · notebooks · bench · lint · check-all · clean
+# make book · test · serve · data · results · notebooks · chapter · bench · lint · check-all · clean
 PYTHON ?= python3
-VENV := .venv
-PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install -q --disable-pip-version-check -c constraints.txt
-# A CPU build of torch is enough, and much smaller than the default of the package index on Linux; where this index cannot be reached, the default is taken.
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PY := .venv/bin/python
 
-.PHONY: book test serve data results notebooks bench lint check-all clean
+.PHONY: environment book test serve data results notebooks chapter bench lint check-all clean
 .DEFAULT_GOAL := book
 
-$(VENV)/installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed, this is %d.%d' % sys.version_info[:2] if sys.version_info < (3, 11) else 0)"
-	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the packages of constraints.txt into $(VENV)"
-	@$(PIP) --timeout 10 --retries 0 --index-url $(TORCH_INDEX) torch >/dev/null 2>&1 || true
-	@$(PIP) -e ".[book,test,lint]"
-	@touch $@
+environment:
+	@$(PYTHON) tools/environment.py
 
-book: $(VENV)/installed
+book: environment
 	@$(PY) tools/build.py
 
+# One worker a core, and whole files to a worker: what a file builds once is not built twice.
+PYTEST := $(PY) -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+
 test: book
-	@$(PY) -m pytest
+	@$(PYTEST) --durations 15
 
 serve: book
 	@$(PY) -m http.server --directory _build/html 8000
 
-data: $(VENV)/installed
+data: environment
 	@$(PY) -m deepdynamics.data fetch
 
-results: $(VENV)/installed
+results: environment
 	@OMP_NUM_THREADS=1 $(PY) -m deepdynamics.experiments $(CHAPTER)
 
 notebooks: book
 	@$(PY) tools/notebooks.py
 
-bench: $(VENV)/installed
-	@$(PIP) -e ".[bench]"
+# make chapter NAME=my-chapter [PART=folder] [TITLE="My chapter"] begins it, or says what it lacks; without NAME, what any lacks
+chapter: environment
+	@$(PY) tools/chapter.py $(if $(filter command,$(firstword $(origin NAME))),"$$NAME" --part "$$PART" --title "$$TITLE")
+
+bench: environment
+	@$(PYTHON) tools/environment.py bench
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file || exit 1; done
 
-lint: $(VENV)/installed
+lint: environment
 	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy lib
 
 check-all: lint book
-	@DEEPDYNAMICS_ALL_PAGES=1 $(PY) -m pytest -m "long or not long"
+	@DEEPDYNAMICS_ALL_PAGES=1 $(PYTEST) -m "long or not long"
 
 clean:
 	rm -rf _build

@@ -6,6 +6,7 @@ of the whole site.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from functools import cache
 from html.parser import HTMLParser
@@ -14,7 +15,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import browser
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator
+from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import TimeoutError as TooLate
 
 CONTENT = "article.bd-article"
 PAGE_BYTES = 5_000_000
@@ -31,7 +33,12 @@ LEFTOVERS = (
     r"application/vnd\.jupyter",
 )
 
+# A region that scrolls, and that the keyboard cannot reach.
+UNREACHABLE = """e => getComputedStyle(e).overflowX.match(/auto|scroll/) && e.scrollWidth > e.clientWidth + 1
+  && e.tabIndex < 0 && !e.querySelector('a, button, input, summary, [tabindex="0"]')"""
+
 _STATE = """selector => {
+  const unreachable = UNREACHABLE;
   const content = document.querySelector(selector);
   const inside = content ? [...content.querySelectorAll('*')] : [];
   // A formula in the line that runs out of the text, where nothing around it can be scrolled.
@@ -54,12 +61,24 @@ _STATE = """selector => {
     wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     formulas: inside.filter(e => e.matches('.math') && !e.querySelector('mjx-container')).map(e => e.textContent),
     broken: inside.filter(e => e.matches('mjx-merror, [data-mjx-error]')).map(e => e.textContent),
+    unreachable: inside.filter(unreachable).map(e => e.textContent),
     cut: inside.filter(cutOff).map(e => e.textContent),
     scrolled: inside.filter(tooWide).map(e => e.closest('.math').id || e.closest('.math').textContent),
     alt: inside.filter(e => e.matches('img') && !(e.alt || '').trim()).map(e => e.src.slice(-60)),
     empty: inside.filter(e => e.matches('img') && !e.hidden && !e.naturalWidth).map(e => e.src.slice(-60)),
   };
+}""".replace("UNREACHABLE", UNREACHABLE)
+
+
+# All formulas are set, once a script that sets them has been asked for.
+_TYPESET = """selector => {
+  if (!document.querySelector('script[src*="mathjax" i]')) return document.fonts.status === 'loaded';
+  const set = window.MathJax?.startup?.promise;
+  return set && set.then(() => document.fonts.ready)
+    .then(() => ![...document.querySelectorAll(selector + ' .math')].some(e => !e.querySelector('mjx-container')));
 }"""
+_REACHABLE = """selector => !document.querySelector(selector) || ![...document.querySelectorAll(selector + ' *')].some(
+  UNREACHABLE)""".replace("UNREACHABLE", UNREACHABLE)
 
 
 def visit(chromium: Browser, site: str, page_name: str, size: str, mode: str) -> list[str]:
@@ -72,8 +91,8 @@ def visit(chromium: Browser, site: str, page_name: str, size: str, mode: str) ->
     page.on("console", lambda m: m.type == "error" and found.append(f"console: {m.text[:200]}"))
     page.on("pageerror", lambda error: found.append(f"script error: {str(error)[:200]}"))
     try:
-        page.goto(site + page_name, wait_until="networkidle")
-        page.evaluate("() => window.MathJax?.startup?.promise")
+        page.goto(site + page_name, wait_until="load", timeout=120_000)
+        _settled(page)
         state = page.evaluate(_STATE, CONTENT)
         if state["wide"] > 0:
             found.append(f"{state['wide']} px wider than the screen")
@@ -83,6 +102,7 @@ def visit(chromium: Browser, site: str, page_name: str, size: str, mode: str) ->
             ("formulas", "formula not typeset"),
             ("broken", "formula with an error"),
             ("cut", "formula cut off at the edge of the text"),
+            ("unreachable", "region that scrolls and that the keyboard cannot reach"),
             ("scrolled", "displayed formula that has to be scrolled"),
             ("alt", "image without alt text"),
             ("empty", "image that does not load"),
@@ -94,6 +114,16 @@ def visit(chromium: Browser, site: str, page_name: str, size: str, mode: str) ->
     finally:
         page.close()
     return list(dict.fromkeys(found))
+
+
+def _settled(page: Page) -> None:
+    """Wait for what happens after a page has loaded, however slow the machine: formulas, fonts, and the theme's marks
+    on the regions that scroll. What does not come is found by the checks.
+    """
+    for event in (_TYPESET, _REACHABLE):
+        with contextlib.suppress(TooLate):
+            page.wait_for_function(event, arg=CONTENT, timeout=60_000 if event is _TYPESET else 5_000)
+    page.wait_for_load_state("networkidle", timeout=120_000)
 
 
 def _foreign(url: str, site: str) -> bool:

@@ -1,12 +1,13 @@
 """The unit of truth: intervals, verdicts, resolution, refusals."""
 
 import doctest
+import inspect
 import json
 import math
 
 import numpy as np
 import pytest
-from deepdynamics import claims
+from deepdynamics import claims, figures
 from deepdynamics.claims import MIME, ClaimError, claim
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,5 +163,44 @@ def test_numbers_are_shown_to_the_second_digit_of_their_error(value, error):
     assert shown == pytest.approx(value, abs=0.06 * error)
 
 
-def test_examples_of_the_docstrings():
-    assert doctest.testmod(claims).failed == 0
+SOURCES = {
+    "poole2016exponential": "poole2016exponential",
+    "poole2016exponential, eq. (5)": "poole2016exponential",
+    "informationflow, section 4 (were it the cause), line 2": "informationflow",
+    "xiao2018dynamical,Fig. 3": "xiao2018dynamical",
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_source_is_a_key_and_a_place(source):
+    assert claims.source_key(source) == SOURCES[source]
+    assert claim("t.n", "s", theory=1.0, samples=SAMPLES, source=source).verdict == "replicates"
+
+
+NO_SOURCES = ["", " ", ",", ", eq. (5)", "poole2016exponential,", "poole2016exponential, ", 5, ["poole2016exponential"]]
+NO_SOURCES += ["Poole et al., 2016", "poole2016exponential eq. (5)", " poole2016exponential", "a source, eq. (5)"]
+
+
+@pytest.mark.parametrize("source", NO_SOURCES)
+def test_improper_source_is_refused(source):
+    """No verdict on a source that is none: the error names the claim, the argument, its value and what is allowed."""
+    with pytest.raises(ValueError) as error:
+        claim("t.o", "s", theory=1.0, samples=SAMPLES, source=source)
+    assert all(text in str(error.value) for text in ("t.o", f"source = {source!r}", "a key, a comma and a place"))
+
+
+def public(module):
+    """The public functions and classes of a module, and the methods and properties of its classes, by name."""
+    own = {k: v for k, v in vars(module).items() if k[0] != "_" and getattr(v, "__module__", "") == module.__name__}
+    for name, member in list(own.items()):
+        if inspect.isclass(member):
+            inside = vars(member).items()
+            own |= {f"{name}.{k}": v for k, v in inside if k[0] != "_" and (callable(v) or isinstance(v, property))}
+    return own
+
+
+@pytest.mark.parametrize("module", [claims, figures])
+def test_everything_public_has_an_example_that_runs(module):
+    without = [name for name, member in public(module).items() if ">>>" not in (member.__doc__ or "")]
+    assert not without, f"no example in the docstring of {', '.join(without)}"
+    assert doctest.testmod(module).failed == 0

@@ -19,7 +19,7 @@ from deepdynamics.jacobian import (
     singular_values,
 )
 from deepdynamics.networks import CNN, MLP, generator, haar
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import digamma
 
@@ -232,6 +232,7 @@ def test_invariances(seed, scale):
 
 
 @given(seed=st.integers(0, 10**6), depth=st.integers(1, 6), n=st.integers(1, 6), keep=st.integers(1, 6))
+@example(seed=2, depth=3, n=2, keep=2)  # rank one, which the last factor cancels
 @settings(max_examples=60, deadline=None)
 def test_exact_zeros_are_exact(seed, depth, n, keep):
     # Small integers and masked rows, as in a ReLU network: the rank is known exactly.

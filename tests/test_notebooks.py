@@ -583,12 +583,20 @@ def exported(chapter, variant):
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_chapter_of_the_book_is_complete_and_has_no_leftovers(chapter, variant):
     notebook = nbformat.read(exported(chapter, variant), as_version=4)
-    assert notebook_writer.leftovers(notebook) == []
-    assert ("Solution of exercise" in markdown(notebook)) == (variant == "")
+    left = notebook_writer.leftovers(notebook)
+    assert not left, f"the notebook of {chapter} cannot show all of {chapter}.md: {'; '.join(left)}"
+    solved = "Solution of exercise" in markdown(notebook)
     source = [
         cell.source for cell in records.read_notebook(str(ROOT / f"{chapter}.md")).cells if cell.cell_type == "code"
     ]
-    assert code(notebook)[1:] == source if variant == "" else set(code(notebook)[1:]) < set(source)
+    if variant == "":
+        assert solved, f"{chapter}.md needs an exercise with its solution: its notebook has none"
+        assert code(notebook)[1:] == source, f"the notebook of {chapter} has not the code cells of {chapter}.md"
+    else:
+        assert not solved, f"the notebook of {chapter} without solutions has one"
+        assert set(code(notebook)[1:]) < set(source), (
+            f"{chapter}.md needs a solution with a code cell: the notebook without solutions leaves out no code"
+        )
 
 
 @pytest.mark.long

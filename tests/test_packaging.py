@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +47,13 @@ def test_conda_environment_has_every_dependency_in_the_same_range(requirement):
         assert CONDA[name] == f"={TESTED['torch'].major}.*"
     else:
         assert CONDA[name] == str(requirement.specifier)
+
+
+def test_conda_environment_has_all_that_the_book_is_made_with():
+    named = ("jupyter-book", "jupytext", "numpy", "scipy", "torch", "matplotlib", "ipywidgets")
+    assert {CONDA_NAMES.get(name, name) for name in named} <= set(CONDA)
+    book = {requirement.name: requirement.specifier for requirement in EXTRAS}
+    assert SpecifierSet(CONDA["jupyter-book"]) == book["jupyter-book"]
 
 
 def test_binder_uses_the_same_environment_and_opens_markdown_as_notebooks():

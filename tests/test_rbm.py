@@ -426,3 +426,97 @@ def test_other_bad_input():
         rbm.sample(2, 1, 0, start=torch.zeros(3, 4))
     with pytest.raises(ValueError, match=r"widths = \(4,\)"):
         pretrain((4,), torch.zeros(3, 4), epochs=1, learning_rate=0.1, seed=0)
+    with pytest.raises(ValueError, match=r"weights of shape \(3, 4\) .* floating point \(4, 3\) is allowed"):
+        rbm.weights = torch.zeros(3, 4)
+    with pytest.raises(ValueError, match=r"hidden_bias of shape \(3,\) and type torch.int64"):
+        rbm.hidden_bias = torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(ValueError, match="v of type complex128: real numbers"):
+        rbm.free_energy(np.zeros(4) + 1j)
+    with pytest.raises(ValueError, match=r"dtype = torch.int64: a floating point type"):
+        rbm.to(torch.int64)
+    assert rbm.weights.dtype == torch.float32
+
+
+# -------------------------------------------------------------------------------------------- arrays, files, devices
+
+
+FORMS = [lambda t: t.numpy(), lambda t: t.numpy()[::-1][::-1], lambda t: t.tolist(), lambda t: list(t)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_arrays_and_lists_are_taken_as_tensors_are(form):
+    rbm, v, h = machine(), states(4)[3:9], states(3)[2:5]
+    for method, x in (
+        (rbm.hidden_probability, v),
+        (rbm.visible_probability, h),
+        (rbm.reconstruct, v),
+        (rbm.free_energy, v),
+        (rbm.log_likelihood, v),
+        (rbm.pseudo_likelihood, v),
+        (lambda start: rbm.sample(6, 3, 0, start=start), v),
+    ):
+        torch.testing.assert_close(method(form(x)).double(), method(x), rtol=1e-5, atol=1e-6)  # lists are float32
+    X = gray_data(20)
+    fitted = machine().fit(form(X), epochs=2, learning_rate=[0.1, 0.05], seed=0)
+    expected = machine().fit(X.to(fitted.weights), epochs=2, learning_rate=np.array([0.1, 0.05]), seed=0)
+    assert torch.equal(flat(parameters(fitted)), flat(parameters(expected)))
+    stack = pretrain((4, 3, 2), form(X), epochs=1, learning_rate=0.1, seed=0)
+    assert [tuple(rbm.weights.shape) for rbm in stack] == [(4, 3), (3, 2)]
+    rbm.weights, rbm.visible_bias = form(torch.ones(4, 3)), form(torch.ones(4))
+    assert isinstance(rbm.weights, torch.Tensor) and float(rbm.weights.sum() + rbm.visible_bias.sum()) == 16
+
+
+def test_lists_of_integers_are_numbers():
+    assert RBM(3, 2).fit([[1, 1, 0], [0, 0, 1]], epochs=1, learning_rate=0.1, seed=0).weights.dtype == torch.float32
+    assert RBM(3, 2).hidden_probability(np.array([True, False, True])).shape == (2,)
+
+
+def test_start_leaves_the_random_numbers_as_they_were():
+    """A given start draws no coins: its chains are those of the same noise from another start."""
+    rbm = certain()
+    start = states(4)[:2]
+    assert torch.equal(rbm.sample(2, 3, 0, start=start), rbm.sample(2, 3, 0, start=start.clone()))
+    assert torch.equal(start, states(4)[:2])
+
+
+def test_repr_says_all_that_a_new_machine_needs():
+    rbm = RBM(5, 2, "continuous", 1.05, dtype=F64)
+    assert repr(rbm) == "RBM(5, 2, units='continuous', gain=1.05, dtype=torch.float64, device='cpu')"
+    assert repr(eval(repr(rbm))) == repr(rbm)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_saved_machines_come_back(tmp_path, dtype):
+    rbm = machine(units="continuous", gain=1.05).to(dtype)
+    rbm.save(tmp_path / "machine.pt")
+    again = RBM.load(str(tmp_path / "machine.pt"))
+    assert repr(again) == repr(rbm) and torch.equal(flat(parameters(again)), flat(parameters(rbm)))
+    again.fit(gray_data(20), epochs=1, learning_rate=0.1, seed=0)  # and can be trained further
+    with pytest.raises(FileNotFoundError):
+        RBM.load(tmp_path / "other.pt")
+
+
+def test_files_that_are_no_machine(tmp_path):
+    for number, content in enumerate(({"weights": torch.zeros(2, 2)}, torch.zeros(3), [1], {"units": "binary"})):
+        path = tmp_path / f"{number}.pt"
+        torch.save(content, path)
+        with pytest.raises(ValueError, match=r"a file that RBM.save wrote is allowed"):
+            RBM.load(path)
+    machine().save(path)
+    saved = torch.load(path)
+    torch.save(saved | {"hidden_bias": torch.zeros(7)}, path)
+    with pytest.raises(ValueError, match=r"RBM.save wrote is allowed \(hidden_bias of shape \(7,\)"):
+        RBM.load(path)
+    for content in (b"", b"not a machine"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"a file that RBM.save wrote is allowed"):
+            RBM.load(path)
+
+
+def test_to_moves_all_parameters_and_changes_nothing_else():
+    rbm = machine()
+    before = parameters(rbm)
+    assert rbm.to(torch.float32) is rbm
+    assert all(torch.equal(p, b.float()) for p, b in zip(parameters(rbm), before, strict=True))
+    assert {p.dtype for p in parameters(rbm.to(torch.zeros(1, dtype=F64)))} == {F64}
+    assert {p.device.type for p in parameters(rbm.to("meta"))} == {"meta"}

@@ -1,11 +1,9 @@
 """Stacks as networks: their Jacobians against differentiation, determinants against SVDs, variants in their limits."""
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
-from deepdynamics import jacobian, rbmstacks
+from deepdynamics import jacobian
 from deepdynamics.networks import generator
 from deepdynamics.rbm import pretrain
 from deepdynamics.rbmstacks import fine_tune, log_determinants, train
@@ -21,10 +19,6 @@ def patterns(n=300, pixels=12, seed=0, dtype=torch.float32):
     ramp = torch.linspace(0.1, 0.9, pixels)
     clean = torch.where(kind == 0, ramp, ramp.flip(0))
     return (clean + 0.05 * torch.randn(n, pixels, generator=draw)).clamp(0, 1).to(dtype), kind[:, 0]
-
-
-def test_docstring_examples():
-    assert doctest.testmod(rbmstacks).failed == 0
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -10,6 +10,7 @@ import itertools
 import os
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import browser
 import pytest
@@ -53,7 +54,8 @@ def address(built):
 
 
 def test_the_four_pages_are_there(built):
-    assert set(FOUR) <= set(PAGES)
+    absent = sorted(set(FOUR) - set(PAGES))
+    assert not absent, f"_build/html has no page {', '.join(absent)}"
 
 
 @pytest.mark.parametrize(("page", "size", "mode"), views() or [pytest.param("index", "desktop", "light", id="unbuilt")])
@@ -82,8 +84,9 @@ def test_every_chapter_has_an_explorer(built):
     parts = yaml.safe_load((ROOT / "book" / "chapters.yml").read_text("utf8"))
     slugs = {chapter["slug"] for part in parts for chapter in part["chapters"]}
     chapters = [page for page in PAGES if Path(page).stem in slugs]
-    assert chapters
-    assert [page for page in chapters if 'class="dd-explorer"' not in (built / page).read_text("utf8")] == []
+    assert chapters, "no page of _build/html is a chapter of book/chapters.yml"
+    without = [page for page in chapters if 'class="dd-explorer"' not in (built / page).read_text("utf8")]
+    assert not without, f"figures.explorer(…) is missing in: {', '.join(without)}"
 
 
 # The checks
@@ -118,6 +121,10 @@ FAULTS = {  # what is planted, and what a check must say
         'style="display:inline-block;width:900px">x</mjx-math></mjx-container></div>',
         "displayed formula that has to be scrolled: x",
     ),
+    "unreachable": (
+        '<div style="overflow-x:auto;width:200px"><p style="width:900px">wide</p></div>',
+        "region that scrolls and that the keyboard cannot reach: wide",
+    ),
     "wide": ('<div style="width:3000px">wide</div>', "px wider than the screen"),
     "alt": ('<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">', "image without alt text"),
     "contrast": ('<p style="color:#bbb;background:#fff">pale</p>', "axe serious, color-contrast"),
@@ -141,6 +148,27 @@ def test_checks_pass_a_page_that_is_well(faulty, reader):
     with browser.served(faulty) as address:
         for mode in MODES[::3]:
             assert site_checks.visit(reader, address, "well.html", *mode) == []
+
+
+LATE = """<script src="mathjax.js"></script><script>
+window.MathJax = {startup: {promise: new Promise(done => setTimeout(() => {
+  document.querySelector('.math').innerHTML = '<mjx-container>x</mjx-container>'; done(); }, 1500))}};
+</script>"""
+
+
+def test_checks_wait_for_formulas_however_slow_the_machine(faulty, reader):
+    (faulty / "mathjax.js").write_text("")
+    (faulty / "late.html").write_text(FRAME.format(LATE + r'<span class="math">\(x\)</span>'), "utf8")
+    with browser.served(faulty) as address:
+        assert site_checks.visit(reader, address, "late.html", "desktop", "light") == []
+
+
+def test_name_in_the_sidebar_fits_into_its_picture_whatever_the_font():
+    logo = ElementTree.parse(ROOT / "book" / "_static" / "logo.svg").getroot()
+    width = float(logo.get("viewBox").split()[2])
+    texts = logo.findall(".//{http://www.w3.org/2000/svg}text")
+    assert " ".join(text.text for text in texts) == "The Dynamics of Deep Networks"
+    assert all(float(text.get("x")) + float(text.get("textLength")) <= width for text in texts)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

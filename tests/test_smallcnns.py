@@ -1,8 +1,6 @@
 """Small CNNs: dense Jacobians against automatic differentiation and finite differences, homogeneity, training against
 AdamW written out, the experiment's bookkeeping."""
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
@@ -25,10 +23,6 @@ def net():
 @pytest.fixture(scope="module")
 def x():
     return torch.randn(1, SIDE, SIDE, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-
-
-def test_docstring_examples():
-    assert doctest.testmod(smallcnns).failed == 0
 
 
 # Jacobians

@@ -1,30 +1,49 @@
-"""The whole book without its data: it builds on the stand-in, says so, and skips what it cannot claim."""
+"""The whole book as a stranger may meet it: a downloaded archive, without git and without the data sets.
+
+It builds on the stand-in, says so, and skips what it cannot claim; the pages are looked at like those with the data.
+"""
 
 import os
 import re
-import shutil
-import subprocess
 
+import browser
 import house
+import pytest
 import records
+import site_checks
+
+CHAPTERS = records.notebooks(house.ROOT)
 
 
-def test_book_builds_without_real_data(tmp_path, monkeypatch):
-    listing = subprocess.run(["git", "ls-files"], cwd=house.ROOT, capture_output=True, text=True, check=True).stdout
-    root = tmp_path / "book"
-    for name in listing.splitlines():
-        if (house.ROOT / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(house.ROOT / name, root / name)
-    (tmp_path / "nothing").mkdir()
-    monkeypatch.setitem(os.environ, "DEEPDYNAMICS_DATA", str(tmp_path / "nothing"))
-    monkeypatch.setitem(os.environ, "XDG_CACHE_HOME", str(tmp_path / "cache"))
-    run = house.build(root)
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    root = house.copy(tmp_path_factory.mktemp("archive") / "book")
+    nothing = root.parent / "nothing"
+    nothing.mkdir()
+    environment = os.environ | {"DEEPDYNAMICS_DATA": str(nothing), "XDG_CACHE_HOME": str(nothing), "PATH": str(nothing)}
+    run = house.build(root, environment=environment)
     assert run.returncode == 0, run.stdout + run.stderr
-    ledger = (root / "_build" / "html" / "book" / "ledger.html").read_text("utf8")
-    missing = records.data_sets(root, records.notebooks(root))
+    return root
+
+
+def test_book_without_real_data_says_so(archive):
+    ledger = (archive / "_build" / "html" / "book" / "ledger.html").read_text("utf8")
+    missing = records.data_sets(archive, CHAPTERS)
     assert "mnist" in missing and f"Built without the real data of: {', '.join(missing)}" in ledger
-    claims = [claim for name in records.notebooks(root) for claim in records.find(root, name).claims]
+    claims = [claim for name in CHAPTERS for claim in records.find(archive, name).claims]
     skipped = [claim for claim in claims if claim["verdict"] == "skipped"]
     assert skipped and {claim["skipped"] for claim in skipped} <= set(missing)
-    assert len(re.findall("STAND-IN", "".join(p.read_text("utf8") for p in (root / "_build" / "html").rglob("*.html"))))
+    pages = "".join(p.read_text("utf8") for p in (archive / "_build" / "html").rglob("*.html"))
+    assert len(re.findall("STAND-IN", pages))
+
+
+@pytest.fixture(scope="module")
+def visit(archive):
+    with browser.chromium() as chromium, browser.served(archive / "_build" / "html") as address:
+        yield lambda *view: site_checks.visit(chromium, address, *view)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_chapter_without_real_data_in_a_browser(visit, chapter):
+    for size in browser.SIZES:
+        assert visit(f"{chapter}.html", size, "light") == []

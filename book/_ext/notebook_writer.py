@@ -72,8 +72,10 @@ def leftovers(notebook: Any) -> list[str]:
 def install_cell(root: Path) -> str:
     """The first code cell: installs the library from the repository, at the present commit if git knows it."""
     git = ["git", "-C", str(root), "rev-parse", "HEAD"]
-    run = subprocess.run(git, capture_output=True, text=True)
-    commit = f"@{run.stdout.strip()}" if run.returncode == 0 else ""
+    try:
+        commit = "@" + subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = ""
     urls = tomllib.loads((root / "pyproject.toml").read_text("utf8"))["project"]["urls"]
     return INSTALL.format(repository=urls["Repository"], commit=commit)
 

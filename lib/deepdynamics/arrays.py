@@ -28,7 +28,8 @@ def array(name: str, value: Numbers) -> NDArray[np.float64]:
 
 def tensor(name: str, value: Numbers, like: Tensor | None = None) -> Tensor:
     """``value`` as a tensor. A tensor stays what it is, type and device included. Anything else takes those of
-    ``like``; without it numpy's floating types are kept and other numbers become torch's default type, on the CPU.
+    ``like``; without it the floating types of arrays are kept and other numbers become torch's default type, on the
+    CPU.
 
     Raises ``ValueError`` that calls it ``name`` for what is not an array of real numbers.
 
@@ -41,11 +42,14 @@ def tensor(name: str, value: Numbers, like: Tensor | None = None) -> Tensor:
         stacked = torch.stack(list(value))
         return stacked if like is None else stacked.to(like)
     numbers = _numpy(name, value)
-    kept = isinstance(value, (np.ndarray, np.generic)) and numbers.dtype in (np.float16, np.float32, np.float64)
-    if not kept and numbers.dtype != np.float64:
-        numbers = numbers.astype(np.float64)
-    if not (numbers.flags.writeable and numbers.dtype.isnative and min(numbers.strides, default=0) >= 0):
-        numbers = np.array(numbers, dtype=numbers.dtype.newbyteorder("="))  # torch takes no others
+    leaf: Any = value
+    while isinstance(leaf, (list, tuple)) and leaf:
+        leaf = leaf[0]
+    kept = numbers.dtype.kind == "f" and hasattr(leaf, "__array__")
+    own = numbers.dtype.newbyteorder("=") if kept and numbers.dtype.itemsize <= 8 else np.dtype(np.float64)
+    numbers = np.asarray(numbers, dtype=own)
+    if not numbers.flags.writeable or min(numbers.strides, default=0) < 0:
+        numbers = numbers.copy()  # torch takes no others
     found = torch.from_numpy(numbers)
     if like is not None:
         return found.to(like)

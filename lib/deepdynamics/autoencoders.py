@@ -11,6 +11,8 @@ with f logistic (or linear). The Jacobian of the encoder at x and its squared Fr
 and the contractive autoencoder (Rifai et al. 2011) adds λ times the mean of ‖J‖² over the images to its loss. Singular
 values and right singular vectors need no matrix larger than hidden × hidden: J Jᵀ = diag(f') W Wᵀ diag(f'), whose
 middle part does not depend on x.
+
+Torch; images may be lists or numpy arrays, which take the type of the weights.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepdynamics.arrays import Numbers, tensor
 from deepdynamics.networks import Seed, generator
 
 __all__ = ["Autoencoders", "History", "Triplets"]
@@ -38,7 +41,13 @@ OPTIMISERS = ("adam", "sgd")
 class History:
     """``reconstruction`` and ``contraction`` (steps, runs): the loss of each step's mini-batch without its penalties, a
     mean over images, and the mean of ‖J‖², both before the update. ``contraction`` is NaN for runs that are not
-    contractive, where it is not computed."""
+    contractive, where it is not computed.
+
+    >>> nets = Autoencoders(3, 4, 2)
+    >>> reconstruction, contraction = nets.fit(torch.rand(40, 4), learning_rate=0.01, epochs=2, batch=10)
+    >>> reconstruction.shape, contraction[0]
+    (torch.Size([8, 3]), tensor([nan, nan, nan]))
+    """
 
     reconstruction: Tensor
     contraction: Tensor
@@ -50,7 +59,12 @@ class History:
 @dataclass(frozen=True)
 class Triplets:
     """Singular triplets of the encoder: ``U`` (runs, n, hidden, k), ``s`` (runs, n, k) descending, ``V`` (runs, n,
-    visible, k), vectors as columns."""
+    visible, k), vectors as columns.
+
+    >>> U, s, V = Autoencoders(1, 6, 3).triplets(torch.rand(5, 6), k=2)
+    >>> U.shape, s.shape, V.shape
+    (torch.Size([1, 5, 3, 2]), torch.Size([1, 5, 2]), torch.Size([1, 5, 6, 2]))
+    """
 
     U: Tensor
     s: Tensor
@@ -111,20 +125,25 @@ class Autoencoders:
         self.biases = self.weights.new_zeros(self.runs, self.hidden)
         self.visible_biases = self.weights.new_zeros(self.runs, self.visible)
 
-    def start_at_mean(self, X: Tensor) -> None:
+    def start_at_mean(self, X: Numbers) -> None:
         """Set the visible biases so that a code of 0 gives back the mean of X (n, visible); with logistic outputs no
         closer to 0 and 1 than 0.001.
 
         Pixels that never change are then right from the start. Otherwise the weights have to make them so, and shared
         weights make the encoder sensitive to what no image shows.
+
+        >>> nets = Autoencoders(2, 3, 2)
+        >>> nets.start_at_mean([[0.0, 0.2, 1.0], [0.0, 0.4, 1.0]])
+        >>> nets.visible_biases[0].sigmoid()
+        tensor([0.0010, 0.3000, 0.9990])
         """
-        self._check(X, in_range=self.loss == "cross-entropy")
+        X = self._checked(X, in_range=self.loss == "cross-entropy")
         mean = X.mean(0)
         self.visible_biases[:] = mean.clamp(1e-3, 1 - 1e-3).logit() if self.loss == "cross-entropy" else mean
 
     def fit(
         self,
-        X: Tensor,
+        X: Numbers,
         *,
         learning_rate: float | Sequence[float],
         epochs: int,
@@ -147,8 +166,14 @@ class Autoencoders:
 
         Raises ``ValueError`` for X of another shape or type, not finite, or outside [0, 1] with the cross-entropy;
         negative parameters, a masked share of 1 or more, a batch outside 1..n, unknown names.
+
+        >>> X = np.random.default_rng(0).uniform(size=(100, 6))
+        >>> nets = Autoencoders(2, 6, 3)
+        >>> history = nets.fit(X, learning_rate=[0.01, 0.1], epochs=30, batch=20, noise=0.2, seed=0)
+        >>> bool((history.reconstruction[-1] < history.reconstruction[0]).all())
+        True
         """
-        self._check(X, in_range=self.loss == "cross-entropy")
+        X = self._checked(X, in_range=self.loss == "cross-entropy")
         _check_name("corruption", corruption, CORRUPTIONS)
         _check_name("optimiser", optimiser, OPTIMISERS)
         if isinstance(epochs, bool) or int(epochs) != epochs or epochs < 0:
@@ -208,40 +233,67 @@ class Autoencoders:
         loss = torch.nn.functional.softplus(z).sum(2) - (z * x).sum(2)
         return torch.sigmoid(z) - x, loss.mean(1)
 
-    def encode(self, X: Tensor) -> Tensor:
-        """h = f(W x + b), (runs, n, hidden), of images (n, visible)."""
-        self._check(X)
+    def encode(self, X: Numbers) -> Tensor:
+        """h = f(W x + b), (runs, n, hidden), of images (n, visible).
+
+        >>> Autoencoders(2, 3, 1, weight_var=0.0).encode(torch.ones(1, 3))
+        tensor([[[0.5000]],
+        <BLANKLINE>
+                [[0.5000]]])
+        """
+        X = self._checked(X)
         return self._hidden(X.expand(self.runs, *X.shape))
 
-    def reconstruct(self, X: Tensor) -> Tensor:
-        """r(x), (runs, n, visible)."""
+    def reconstruct(self, X: Numbers) -> Tensor:
+        """r(x), (runs, n, visible).
+
+        >>> Autoencoders(1, 3, 2, weight_var=0.0).reconstruct(torch.ones(1, 3))
+        tensor([[[0.5000, 0.5000, 0.5000]]])
+        """
         z = torch.baddbmm(self.visible_biases[:, None], self.encode(X), self.weights)
         return torch.sigmoid(z) if self.loss == "cross-entropy" else z
 
-    def reconstruction_loss(self, X: Tensor) -> Tensor:
-        """Mean over the images of the loss of :meth:`fit` without corruption and penalties, (runs,)."""
-        self._check(X, in_range=self.loss == "cross-entropy")
+    def reconstruction_loss(self, X: Numbers) -> Tensor:
+        """Mean over the images of the loss of :meth:`fit` without corruption and penalties, (runs,).
+
+        >>> Autoencoders(1, 3, 2, weight_var=0.0).reconstruction_loss(torch.ones(1, 3))  # 3 log 2
+        tensor([2.0794])
+        """
+        X = self._checked(X, in_range=self.loss == "cross-entropy")
         total = torch.zeros(self.runs, dtype=X.dtype, device=X.device)
         for part in X.split(1000):
             z = torch.baddbmm(self.visible_biases[:, None], self.encode(part), self.weights)
             total += self._reconstruction(z, part.expand(self.runs, *part.shape))[1] * len(part)
         return total / len(X)
 
-    def contraction(self, X: Tensor) -> Tensor:
-        """‖J(x)‖² in closed form, Σ_j f'(a_j)² ‖W_j‖², (runs, n)."""
+    def contraction(self, X: Numbers) -> Tensor:
+        """‖J(x)‖² in closed form, Σ_j f'(a_j)² ‖W_j‖², (runs, n).
+
+        >>> nets, X = Autoencoders(1, 6, 3), torch.rand(5, 6)
+        >>> torch.allclose(nets.contraction(X)[0], nets.jacobians(X, 0).square().sum((1, 2)))
+        True
+        """
         return (self._slope(self.encode(X)).square() @ self.weights.square().sum(2)[:, :, None])[..., 0]
 
-    def jacobians(self, X: Tensor, run: int) -> Tensor:
-        """J(x) = diag(f'(a)) W of one run, (n, hidden, visible)."""
+    def jacobians(self, X: Numbers, run: int) -> Tensor:
+        """J(x) = diag(f'(a)) W of one run, (n, hidden, visible).
+
+        >>> Autoencoders(2, 6, 3).jacobians(torch.rand(5, 6), run=1).shape
+        torch.Size([5, 3, 6])
+        """
         if not 0 <= run < self.runs:
             raise ValueError(f"run = {run}: 0 to {self.runs - 1} are allowed")
         return self._slope(self.encode(X))[run, :, :, None] * self.weights[run]
 
-    def singular_values(self, X: Tensor) -> Tensor:
+    def singular_values(self, X: Numbers) -> Tensor:
         """Singular values of J(x), descending, (runs, n, min(hidden, visible)), in float64.
 
         From the eigenvalues of the small Gram matrix J Jᵀ: right to about 1e-8 times the largest, and rounding below
         that.
+
+        >>> nets, X = Autoencoders(1, 6, 3, dtype=torch.float64), np.full((1, 6), 0.5)
+        >>> torch.allclose(nets.singular_values(X)[0], torch.linalg.svdvals(nets.jacobians(X, 0)))
+        True
         """
         slope, kernel = self._gram_parts(X)
         count = min(self.hidden, self.visible)
@@ -251,11 +303,16 @@ class Autoencoders:
             rows.append(squares.flip(1)[:, :count].clamp(min=0).sqrt())
         return torch.stack(rows)
 
-    def triplets(self, X: Tensor, k: int, *, trailing: bool = False) -> Triplets:
+    def triplets(self, X: Numbers, k: int, *, trailing: bool = False) -> Triplets:
         """The ``k`` leading singular triplets of J(x), or with ``trailing`` the last ``k`` of all min(hidden, visible).
 
         In float64, from the Gram matrix: right singular vectors are Jᵀu/s, and columns are NaN where s is below 1e-7 of
         the largest, where this does not determine them.
+
+        >>> nets, X = Autoencoders(1, 6, 3, dtype=torch.float64), np.full((1, 6), 0.5)
+        >>> U, s, V = nets.triplets(X, k=3)
+        >>> torch.allclose(U[0, 0] * s[0, 0] @ V[0, 0].T, nets.jacobians(X, 0)[0])
+        True
         """
         count = min(self.hidden, self.visible)
         if int(k) != k or not 1 <= k <= count:
@@ -273,7 +330,7 @@ class Autoencoders:
         U, s, V = (torch.stack(parts) for parts in zip(*found, strict=True))
         return Triplets(U, s, V)
 
-    def _gram_parts(self, X: Tensor) -> tuple[Tensor, Tensor]:
+    def _gram_parts(self, X: Numbers) -> tuple[Tensor, Tensor]:
         """f'(a) (runs, n, hidden) and W Wᵀ (runs, hidden, hidden), in float64."""
         weights = self.weights.double()
         return self._slope(self.encode(X)).double(), weights @ weights.mT
@@ -293,7 +350,8 @@ class Autoencoders:
                 raise ValueError(f"{name} = {one}: finite numbers, not negative, are allowed")
         return self.weights.new_tensor(values)[:, None]
 
-    def _check(self, X: Tensor, in_range: bool = False) -> None:
+    def _checked(self, numbers: Numbers, in_range: bool = False) -> Tensor:
+        X = tensor("X", numbers, like=self.weights)
         if X.ndim != 2 or X.shape[1] != self.visible or X.dtype != self.weights.dtype or len(X) == 0:
             wanted = f"(n, {self.visible}) of type {self.weights.dtype}"
             raise ValueError(f"X of shape {tuple(X.shape)} and type {X.dtype}: {wanted} is allowed")
@@ -302,6 +360,7 @@ class Autoencoders:
         if in_range and (X.min() < 0 or X.max() > 1):
             low, high = float(X.min()), float(X.max())
             raise ValueError(f"X from {low:g} to {high:g}: 0 to 1 is allowed with the cross-entropy")
+        return X
 
 
 class _Batches:

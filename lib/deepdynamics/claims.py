@@ -9,6 +9,10 @@ holds when
 
 or, for a bound, when the whole interval lies on its right side. Its *resolution*, (tolerance + t * standard_error) /
 |theory|, is the smallest relative deviation that it would have noticed.
+
+A *source* is a key of the bibliography, ``"poole2016exponential"``, or that key, a comma and the place,
+``"poole2016exponential, eq. (5)"``: the key is what stands before the first comma (:func:`source_key`). A key that
+``book/references.bib`` does not have fails the build of the book.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from __future__ import annotations
 import html
 import math
 import operator
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -32,7 +37,14 @@ _RELATIONS = {"=": "theory", "≥": "at least", "≤": "at most"}
 
 
 class ClaimError(AssertionError):
-    """A claim of the book does not hold."""
+    """A claim of the book does not hold.
+
+    >>> try:
+    ...     claim("demo.two", "one is two", theory=2.0, measured=1.0, tolerance=0.1)
+    ... except ClaimError as error:
+    ...     print(str(error).splitlines()[0])
+    demo.two: one is two
+    """
 
 
 def with_error(value: float, error: float | None) -> str:
@@ -58,9 +70,30 @@ def percent(share: float) -> str:
     return f"{float(f'{100 * share:.2g}'):g} %"
 
 
+def source_key(source: str) -> str:
+    """The key of a source, which is what stands before its first comma.
+
+    Raises ``ValueError`` unless ``source`` is a key without spaces, alone or with a comma and a place after it.
+
+    >>> source_key("poole2016exponential"), source_key("poole2016exponential, eq. (5), first line")
+    ('poole2016exponential', 'poole2016exponential')
+    """
+    match = re.fullmatch(r"([^\s,{}%\"'#]+)(,\s*\S.*)?", source) if isinstance(source, str) else None
+    if match is None:
+        example = "'poole2016exponential' or 'poole2016exponential, eq. (5)'"
+        raise ValueError(
+            f"source = {source!r}: a key of the bibliography is needed, or a key, a comma and a place: {example}"
+        )
+    return match[1]
+
+
 @dataclass(frozen=True)
 class Claim:
-    """One checked statement. Made by :func:`claim`; every field that is not an input of it is computed."""
+    """One checked statement. Made by :func:`claim`; every field that is not an input of it is computed.
+
+    >>> claim("demo.pi", "22/7 is near pi", theory=3.14159, measured=22 / 7, tolerance=0.01)
+    holds: 22/7 is near pi [theory 3.1416; measured 3.143; would notice 0.32 %]
+    """
 
     key: str
     statement: str
@@ -78,7 +111,11 @@ class Claim:
 
     @property
     def margin(self) -> float:
-        """Half width of the interval inside which the claim cannot tell: tolerance + t * standard error."""
+        """Half width of the interval inside which the claim cannot tell: tolerance + t * standard error.
+
+        >>> round(claim("demo.a", "a normal quantile", theory=1.0, measured=1.0, standard_error=0.1).margin, 3)
+        0.389
+        """
         if not self.standard_error:
             return self.tolerance
         quantile = stats.norm.isf(LEVEL / 2) if self.dof is None else stats.t.isf(LEVEL / 2, self.dof)
@@ -86,7 +123,11 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """Whether the measurement agrees with our own expectation (or, where there is none, with the source's)."""
+        """Whether the measurement agrees with our own expectation (or, where there is none, with the source's).
+
+        >>> claim("demo.b", "half is below one", at_most=1.0, measured=0.5, tolerance=0.1).holds
+        True
+        """
         if self.skipped or self.measured is None:
             return True
         if self.expected is None:
@@ -95,7 +136,12 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """One of ``VERDICTS``. ``fails`` never leaves :func:`claim`, which raises instead."""
+        """One of ``VERDICTS``. ``fails`` never leaves :func:`claim`, which raises instead.
+
+        >>> found = dict(measured=0.5, tolerance=0.1, source="saxe2014exact, eq. (1)")
+        >>> [claim("demo.c", "a half", **found, **says).verdict for says in (dict(theory=0.5), dict(source_says=1.0))]
+        ['replicates', 'refuted']
+        """
         if self.skipped:
             return "skipped"
         if self.measured is None:
@@ -116,6 +162,9 @@ class Claim:
 
         The scale is |theory| (or the bound, or the source's number) unless it was given. A bound of 0 is compared
         with what was measured.
+
+        >>> claim("demo.d", "two", theory=2.0, measured=2.1, tolerance=0.5).resolution
+        0.25
         """
         if self.skipped or self.measured is None:
             return None
@@ -124,7 +173,11 @@ class Claim:
 
     @property
     def identity(self) -> bool:
-        """Whether this is an identity up to rounding (adjoint, chain rule, closed form) and not an experiment."""
+        """Whether this is an identity up to rounding (adjoint, chain rule, closed form) and not an experiment.
+
+        >>> claim("demo.e", "the square of a root", theory=2.0, measured=math.sqrt(2) ** 2, tolerance=1e-12).identity
+        True
+        """
         if self.skipped or self.measured is None or self.standard_error is not None:
             return False
         if self.relation == "=":
@@ -135,6 +188,9 @@ class Claim:
     def counts(self) -> bool:
         """Whether it counts as evidence: an experiment that resolves 20 %, or that rejects a source or the other side
         of a bound.
+
+        >>> [claim("demo.f", "two", theory=2.0, measured=2.1, tolerance=width).counts for width in (0.3, 1.0)]
+        [True, False]
         """
         if self.identity or self.resolution is None:
             return False
@@ -142,7 +198,11 @@ class Claim:
 
     @property
     def anchor(self) -> str:
-        """Where a reader can link to."""
+        """Where a reader can link to.
+
+        >>> claim("demo.two", "two", theory=2.0, measured=2.1, tolerance=0.3).anchor
+        'claim-demo-two'
+        """
         return "claim-" + self.key.replace(".", "-")
 
     def _reference(self) -> float:
@@ -158,12 +218,21 @@ class Claim:
         return _agrees(relation, self.measured, value, -self.margin)
 
     def data(self) -> dict[str, Any]:
-        """All of it as JSON-able numbers, for the ledger."""
+        """All of it as JSON-able numbers, for the ledger.
+
+        >>> data = claim("demo.two", "two", theory=2.0, measured=2.1, tolerance=0.3).data()
+        >>> data["key"], data["verdict"], data["expected"], data["counts"]
+        ('demo.two', 'holds', 2.0, True)
+        """
         names = ("verdict", "resolution", "margin", "identity", "counts", "anchor")
         return asdict(self) | {name: getattr(self, name) for name in names}
 
     def numbers(self) -> list[tuple[str, str]]:
-        """What the card shows, as (name, value) pairs."""
+        """What the card shows, as (name, value) pairs.
+
+        >>> claim("demo.mean", "one", theory=1.0, samples=[0.9, 1.1, 1.05, 0.95]).numbers()[:2]
+        [('theory', '1'), ('measured', '1.000 ± 0.046 (4 samples)')]
+        """
         rows = []
         if self.expected is not None:
             rows.append((_RELATIONS[self.relation], f"{self.expected:.5g}"))
@@ -230,16 +299,23 @@ def claim(
     itself. Exactly one of ``samples`` (one number an independent repetition) and ``measured`` (with
     ``standard_error`` and ``dof``, or with ``tolerance``) is what was found; with neither the claim is "theory only".
     ``scale`` says what the resolution is relative to, and must be given where theory is 0. ``requires`` names a data
-    set: where only its stand-in is there, the claim is skipped.
+    set: where only its stand-in is there, the claim is skipped. ``source`` is a key of the bibliography, or a key, a
+    comma and a place (:func:`source_key`).
 
     Raises :class:`ClaimError` when the claim fails, and ``ValueError`` when it is not a proper claim: no or
-    contradicting expectations, fewer than two samples, a standard error of zero, anything that is not finite.
+    contradicting expectations, fewer than two samples, a standard error of zero, anything that is not finite, a source
+    that does not begin with a key.
 
     >>> claim("demo.mean", "the mean is one", theory=1.0, samples=[0.9, 1.1, 1.05, 0.95]).verdict
     'holds'
     """
     if not key or "." not in key:
         raise ValueError(f"key = {key!r}: a claim is named 'chapter.subject'")
+    if source is not None:
+        try:
+            source_key(source)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
     relation, expected = _expectation(theory, at_least, at_most)
     if expected is None and source_says is None:
         raise ValueError(f"{key}: one of theory, at_least, at_most or source_says is needed")
@@ -287,7 +363,13 @@ def claim(
 
 
 def glue(key: str, value: Any) -> None:
-    """Give ``value`` a name by which the text of the page can show it: ``{glue:text}`key:.3f` ``."""
+    """Give ``value`` a name by which the text of the page can show it: ``{glue:text}`key:.3f` ``.
+
+    Outside of a notebook it prints what it would give.
+
+    >>> glue("demo-depth", np.float64(16.1234))
+    {'application/papermill.record/text/plain': '16.1234'}
+    """
     from IPython.display import display
 
     prefix = "application/papermill.record/"

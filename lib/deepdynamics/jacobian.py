@@ -159,7 +159,8 @@ def product_singular_values(factors: Sequence[Numbers], *, sweeps: int = 25) -> 
 
     float64, min(rows of the last, columns of the first) of them, -inf for exact zeros, and right relative to themselves
     however many decades they span: to about 1e-14 times the condition of a single factor. (What one factor shrinks to
-    the rounding error of its columns, 8 max(rows, columns) ε times their norm, or 2e-13 at width 100, counts as zero.)
+    the rounding error of its columns, 8 max(rows, columns) ε times their norm, or 2e-13 at width 100, counts as zero;
+    so does a column of which all terms cancel.)
 
     The product is kept as Q diag(e^d) T with orthonormal columns Q and a T that stays well conditioned, the
     stabilisation of determinant Monte Carlo (Loh et al. 1989). The singular values of diag(e^d) T come from LAPACK's
@@ -217,7 +218,12 @@ def _graded_products(factors: Sequence[Tensor]) -> Iterator[tuple[Array, Array, 
             raise ValueError(
                 f"factors[{i}] of shape {tuple(factor.shape)}: a finite matrix with {q.shape[0]} columns is allowed"
             )
-        q, r, pivots = _pivoted_qr(factor.detach().cpu().double().numpy() @ q, log_scale)
+        A = factor.detach().cpu().double().numpy()
+        M = A @ q
+        # Where all of a column cancels, what is left is the rounding of its terms.
+        terms = np.linalg.norm(np.abs(A) @ np.abs(q), axis=0)
+        M[:, np.linalg.norm(M, axis=0) <= 8 * max(A.shape) * np.finfo(float).eps * terms] = 0
+        q, r, pivots = _pivoted_qr(M, log_scale)
         # r diag(e^d) T = diag(e^d') S T with e^d'_i = r_ip e^d_p, p the pivot of row i: by the choice of pivots |S_ij|
         # is at most about 1.
         pivot_scale = np.log(np.abs(r[np.arange(len(pivots)), pivots])) + log_scale[pivots]

@@ -7,7 +7,8 @@ R_l and one diagonal A), the modes do not interact, and the strength u of a mode
     τ du/dt = D u^{2 - 2/D} (s - u),        D = N_l - 1 weight layers, τ = 1 / learning rate.
 
 Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks"
-(2014): D = 2 is eq. (12), general D eq. (15), D → ∞ eq. (17). All functions are numpy float64 and broadcast. In units
+(2014): D = 2 is eq. (12), general D eq. (15), D → ∞ eq. (17). All functions are numpy float64 and broadcast; lists and
+tensors are taken as arrays are. In units
 x = u/s and T = D s^{2-2/D} t/τ the equation is dT = dx / (x^p (1 - x)) with p = 2 - 2/D, an incomplete beta integral.
 """
 
@@ -17,8 +18,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import digamma, expit, wrightomega
+
+from deepdynamics.arrays import Numbers, array
 
 __all__ = ["learning_time", "mode_strength"]
 
@@ -26,7 +29,7 @@ _ITERATIONS, _TERMS = 60, 60
 
 
 def mode_strength(
-    t: ArrayLike, singular_value: ArrayLike, initial: ArrayLike, tau: ArrayLike, weight_layers: ArrayLike = 2
+    t: Numbers, singular_value: Numbers, initial: Numbers, tau: Numbers, weight_layers: Numbers = 2
 ) -> NDArray[np.float64]:
     """Strength u(t) of a mode under τ du/dt = D u^{2-2/D} (s - u), u(0) = ``initial``, D = ``weight_layers``.
 
@@ -41,12 +44,9 @@ def mode_strength(
     >>> mode_strength([0.0, 1.0, 5.0], singular_value=2.0, initial=0.1, tau=1.0).round(4)
     array([0.1   , 1.4837, 2.    ])
     """
-    t, s, u0, tau = (np.asarray(a, dtype=np.float64) for a in (t, singular_value, initial, tau))
-    _check("t", t, positive=False)
-    for name, value in (("singular_value", s), ("initial", u0), ("tau", tau)):
-        _check(name, value)
-    depth = _depth(weight_layers)
-    t, s, u0, tau, depth = (np.array(a) for a in np.broadcast_arrays(t, s, u0, tau, depth))
+    named = {"singular_value": singular_value, "initial": initial, "tau": tau}
+    parts = [_checked("t", t, positive=False), *(_checked(*pair) for pair in named.items()), _depth(weight_layers)]
+    t, s, u0, tau, depth = (np.array(a) for a in np.broadcast_arrays(*parts))
     u = np.empty_like(t)
     one, two = depth == 1, depth == 2
     u[one] = (s - (s - u0) * np.exp(-t / tau))[one]
@@ -60,7 +60,7 @@ def mode_strength(
 
 
 def learning_time(
-    singular_value: ArrayLike, initial: ArrayLike, final: ArrayLike, tau: ArrayLike, weight_layers: ArrayLike = 2
+    singular_value: Numbers, initial: Numbers, final: Numbers, tau: Numbers, weight_layers: Numbers = 2
 ) -> NDArray[np.float64]:
     """Time from strength ``initial`` to strength ``final`` of a mode with D = ``weight_layers`` weight layers.
 
@@ -77,10 +77,9 @@ def learning_time(
     >>> learning_time(1.0, 0.01, 0.99, tau=1.0, weight_layers=[2, 10, np.inf]).round(3)
     array([  4.595,   5.582, 108.18 ])
     """
-    s, u0, uf, tau = (np.asarray(a, dtype=np.float64) for a in (singular_value, initial, final, tau))
-    for name, value in (("singular_value", s), ("initial", u0), ("final", uf), ("tau", tau)):
-        _check(name, value)
-    s, u0, uf, tau, depth = (np.array(a) for a in np.broadcast_arrays(s, u0, uf, tau, _depth(weight_layers)))
+    named = {"singular_value": singular_value, "initial": initial, "final": final, "tau": tau}
+    parts = [*(_checked(*pair) for pair in named.items()), _depth(weight_layers)]
+    s, u0, uf, tau, depth = (np.array(a) for a in np.broadcast_arrays(*parts))
     wrong = (uf - u0) * (s - uf) < 0
     if wrong.any():
         raise ValueError(
@@ -195,15 +194,17 @@ def _newton(
     raise RuntimeError(f"mode_strength: Newton's method still moves by {np.abs(change).max():.1g}")
 
 
-def _check(name: str, value: NDArray[Any], positive: bool = True) -> None:
+def _checked(name: str, numbers: Numbers, positive: bool = True) -> NDArray[np.float64]:
+    value = array(name, numbers)
     good = np.isfinite(value) & ((value > 0) if positive else (value >= 0))
     if not good.all():
         allowed = "finite positive numbers" if positive else "finite numbers that are not negative"
         raise ValueError(f"{name} = {value[~good][0]}: {allowed} are allowed")
+    return value
 
 
-def _depth(weight_layers: ArrayLike) -> NDArray[np.float64]:
-    depth = np.asarray(weight_layers, dtype=np.float64)
+def _depth(weight_layers: Numbers) -> NDArray[np.float64]:
+    depth = array("weight_layers", weight_layers)
     good = (depth >= 1) & (np.isinf(depth) | (depth == np.floor(depth)))
     if not good.all():
         raise ValueError(f"weight_layers = {depth[~good][0]}: positive integers and inf are allowed")

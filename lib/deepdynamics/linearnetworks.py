@@ -7,7 +7,8 @@ correlation), so that full-batch gradient descent on the mean squared loss
 
 costs nothing per sample. Weights are lists of tensors (runs, out, in), first layer first, or (out, in) without the axis
 of runs; all runs are trained as one batched program. Time is counted in τ = 1 / learning rate. Torch; device and dtype
-follow the input. The exact dynamics are in :mod:`deepdynamics.lineardynamics`.
+follow the input. Lists and numpy arrays are made into tensors, of the type of a tensor beside them if there is one. The
+exact dynamics are in :mod:`deepdynamics.lineardynamics`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from deepdynamics.arrays import Numbers, tensor
 from deepdynamics.networks import Seed, generator, haar
 
 __all__ = [
@@ -38,7 +41,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Descent:
-    """What :func:`descend` returns: the weights at the end, and the product W at the steps (records,)."""
+    """What :func:`descend` returns: the weights at the end, and the product W at the steps (records,).
+
+    >>> weights, steps, products = descend([torch.zeros(2, 2)], torch.eye(2), learning_rate=0.5, steps=2)
+    >>> steps, products[:, 0, 0]
+    (tensor([0, 1, 2]), tensor([0.0000, 0.5000, 0.7500]))
+    """
 
     weights: list[Tensor]
     steps: Tensor
@@ -48,16 +56,13 @@ class Descent:
         return iter((self.weights, self.steps, self.products))
 
 
-def product(weights: Sequence[Tensor]) -> Tensor:
+def product(weights: Sequence[Numbers]) -> Tensor:
     """W^D ... W^1 of layers (…, out, in), first layer first.
 
     >>> product([torch.eye(2), 3 * torch.eye(2)])[0, 0]
     tensor(3.)
     """
-    result = weights[0]
-    for weight in weights[1:]:
-        result = weight @ result
-    return result
+    return _partial_products(_layers(weights, _like(*weights)))[-1]
 
 
 def random_weights(widths: Sequence[int], init: str, *, runs: int, scale: float = 1.0, seed: Seed) -> list[Tensor]:
@@ -80,9 +85,7 @@ def random_weights(widths: Sequence[int], init: str, *, runs: int, scale: float 
     return layers
 
 
-def decoupled_weights(
-    correlation: Tensor, initial: float | Tensor, depth: int, *, width: int, seed: Seed
-) -> list[Tensor]:
+def decoupled_weights(correlation: Numbers, initial: Numbers, depth: int, *, width: int, seed: Seed) -> list[Tensor]:
     """Layers R_l A R_{l-1}ᵀ with R_0 = V, R_D = U of Σ31 = U S Vᵀ, all else Haar: each mode α of the product starts at
     strength ``initial`` (a number or one for each mode; A = initial^{1/D}), and none feeds another.
 
@@ -94,12 +97,13 @@ def decoupled_weights(
     tensor([[0.0100, 0.0000],
             [0.0000, 0.0100]])
     """
+    correlation = tensor("correlation", correlation)
     modes = min(correlation.shape[-2:])
     if depth < 1 or width < modes:
         raise ValueError(f"depth = {depth}, width = {width}: at least 1 and at least {modes}, the modes, are allowed")
-    u0 = torch.as_tensor(initial, dtype=correlation.dtype)
+    u0 = tensor("initial", initial, like=correlation).to(correlation)
     if not (torch.isfinite(u0) & (u0 > 0)).all():
-        raise ValueError(f"initial = {initial}: finite positive strengths are allowed")
+        raise ValueError(f"initial = {initial!r}: finite positive strengths are allowed")
     draw, batch = generator(seed), correlation.shape[:-2]
     U, _, Vh = torch.linalg.svd(correlation, full_matrices=False)
 
@@ -114,11 +118,11 @@ def decoupled_weights(
 
 
 def descend(
-    weights: Sequence[Tensor],
-    correlation: Tensor,
-    covariance: Tensor | None = None,
+    weights: Sequence[Numbers],
+    correlation: Numbers,
+    covariance: Numbers | None = None,
     *,
-    learning_rate: float | Tensor,
+    learning_rate: Numbers,
     steps: int,
     every: int = 1,
 ) -> Descent:
@@ -133,8 +137,11 @@ def descend(
     True
     """
     _check_steps(steps, every)
-    rate = _rate(learning_rate, weights[0])
-    layers = [weight.clone() for weight in weights]
+    like = _like(*weights, correlation, covariance)
+    layers, correlation = _layers(weights, like), tensor("correlation", correlation, like)
+    covariance = None if covariance is None else tensor("covariance", covariance, like)
+    rate = _rate(learning_rate, layers[0])
+    layers = [layer.clone() for layer in layers]
     kept, products = [], []
     for step in range(steps + 1):
         below = _partial_products(layers)
@@ -146,35 +153,40 @@ def descend(
     return Descent(layers, torch.tensor(kept), torch.stack(products))
 
 
-def strengths(W: Tensor, correlation: Tensor) -> Tensor:
+def strengths(W: Numbers, correlation: Numbers) -> Tensor:
     """Diagonal of UᵀWV in the modes of Σ31 = U S Vᵀ, strongest first: (…, out, in) -> (…, min(out, in)).
 
     >>> S = torch.diag(torch.tensor([1.0, -2.0]))
     >>> strengths(3 * S, S)
     tensor([6., 3.])
     """
+    like = _like(W, correlation)
+    W, correlation = tensor("W", W, like), tensor("correlation", correlation, like)
     U, _, Vh = torch.linalg.svd(correlation, full_matrices=False)
     return (U.mT @ W @ Vh.mT).diagonal(dim1=-2, dim2=-1)
 
 
-def excess_loss(W: Tensor, correlation: Tensor, covariance: Tensor | None = None) -> Tensor:
+def excess_loss(W: Numbers, correlation: Numbers, covariance: Numbers | None = None) -> Tensor:
     """E(W) - min E = ½ tr (W - W*) Σ11 (W - W*)ᵀ, W* = Σ31 Σ11⁻¹: (…, out, in) -> (…).
 
     >>> excess_loss(torch.zeros(2, 2), torch.eye(2))
     tensor(1.)
     """
+    like = _like(W, correlation, covariance)
+    W, correlation = tensor("W", W, like), tensor("correlation", correlation, like)
     if covariance is None:
         return 0.5 * (W - correlation).square().sum((-2, -1))
+    covariance = tensor("covariance", covariance, like)
     gap = W - torch.linalg.solve(covariance, correlation, left=False)
     return 0.5 * ((gap @ covariance) * gap).sum((-2, -1))
 
 
 def steps_to_learn(
-    weights: Sequence[Tensor],
-    correlation: Tensor,
-    covariance: Tensor | None = None,
+    weights: Sequence[Numbers],
+    correlation: Numbers,
+    covariance: Numbers | None = None,
     *,
-    learning_rates: Tensor | Sequence[float],
+    learning_rates: Numbers,
     share: float = 0.05,
     limit: int,
 ) -> Tensor:
@@ -192,13 +204,16 @@ def steps_to_learn(
     _check_steps(limit, 1)
     if not 0 < share < 1:
         raise ValueError(f"share = {share}: a number between 0 and 1 is allowed")
-    rates = _rate(torch.as_tensor(learning_rates, dtype=weights[0].dtype), weights[0])
-    networks, count = weights[0].shape[0], rates.numel()
+    like = _like(*weights, correlation, covariance)
+    layers, correlation = _layers(weights, like), tensor("correlation", correlation, like)
+    covariance = None if covariance is None else tensor("covariance", covariance, like)
+    rates = _rate(learning_rates, layers[0])
+    networks, count = layers[0].shape[0], rates.numel()
     target = correlation.expand(networks, *correlation.shape[-2:])
     second = None if covariance is None else covariance.expand(networks, *covariance.shape[-2:])
     best = target if second is None else torch.linalg.solve(second, target, left=False)
     goal = excess_loss(torch.zeros_like(target), target, second).repeat_interleave(count)
-    layers = [weight.repeat_interleave(count, 0) for weight in weights]
+    layers = [layer.repeat_interleave(count, 0) for layer in layers]
     best, rate = best.repeat_interleave(count, 0), rates.reshape(-1, 1, 1).repeat(networks, 1, 1)
     second = None if second is None else second.repeat_interleave(count, 0)
     alive, found = torch.arange(len(goal)), torch.full((len(goal),), torch.inf, dtype=torch.float64)
@@ -221,7 +236,7 @@ def steps_to_learn(
 
 
 def pretrained_weights(
-    covariance: Tensor,
+    covariance: Numbers,
     width: int,
     layers: int,
     *,
@@ -247,7 +262,7 @@ def pretrained_weights(
     if min(width, layers, runs) < 1 or not scale > 0:
         raise ValueError(f"width, layers, runs, scale = {width}, {layers}, {runs}, {scale}: positive ones are allowed")
     _check_steps(steps, 1)
-    draw, stack = generator(seed), []
+    draw, stack, covariance = generator(seed), [], tensor("covariance", covariance)
     second = covariance.expand(runs, *covariance.shape)
     for _ in range(layers):
         n = second.shape[-1]
@@ -264,7 +279,7 @@ def pretrained_weights(
     return stack
 
 
-def orthogonality_defect(weight: Tensor) -> Tensor:
+def orthogonality_defect(weight: Numbers) -> Tensor:
     """sd(s²) / mean(s²) of the k = min(out, in) singular values s: (…, out, in) -> (…).
 
     0 for a multiple of an isometry; √(k / max(out, in)) for independent Gaussian entries (large matrices). The same is
@@ -273,17 +288,19 @@ def orthogonality_defect(weight: Tensor) -> Tensor:
     >>> orthogonality_defect(torch.diag(torch.tensor([1.0, 1.0, -1.0])))
     tensor(0.)
     """
-    squares = torch.linalg.svdvals(weight).square()
+    squares = torch.linalg.svdvals(tensor("weight", weight)).square()
     return squares.std(-1, correction=0) / squares.mean(-1)
 
 
-def off_diagonal(basis: Tensor, covariance: Tensor) -> Tensor:
+def off_diagonal(basis: Numbers, covariance: Numbers) -> Tensor:
     """Mean |C_ij| / √(C_ii C_jj) over i ≠ j of C = VᵀΣV, V the columns of ``basis`` (…, n, k): 0 where Σ is diagonal
     in that basis.
 
     >>> off_diagonal(torch.eye(2), torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
     tensor(0.5000)
     """
+    like = _like(basis, covariance)
+    basis, covariance = tensor("basis", basis, like), tensor("covariance", covariance, like)
     k = basis.shape[-1]
     if k < 2:
         raise ValueError(f"basis of shape {tuple(basis.shape)}: at least two columns are needed")
@@ -291,6 +308,16 @@ def off_diagonal(basis: Tensor, covariance: Tensor) -> Tensor:
     size = C.diagonal(dim1=-2, dim2=-1).sqrt()
     ratio = (C / size[..., :, None] / size[..., None, :]).abs()
     return (ratio.sum((-2, -1)) - k) / (k * (k - 1))
+
+
+def _like(*values: Any) -> Tensor:
+    """The first tensor among the arguments, or else the first of them made into one."""
+    found = next((value for value in values if isinstance(value, Tensor)), values[0])
+    return tensor("weights", found)
+
+
+def _layers(weights: Sequence[Numbers], like: Tensor) -> list[Tensor]:
+    return [tensor(f"weights[{number}]", weight, like) for number, weight in enumerate(weights)]
 
 
 def _partial_products(layers: Sequence[Tensor]) -> list[Tensor]:
@@ -316,10 +343,10 @@ def _update(layers: list[Tensor], below: list[Tensor], error: Tensor, rate: Tens
     layers[0] -= delta
 
 
-def _rate(learning_rate: float | Tensor, like: Tensor) -> Tensor:
-    rate = torch.as_tensor(learning_rate, dtype=like.dtype, device=like.device)
+def _rate(learning_rate: Numbers, like: Tensor) -> Tensor:
+    rate = tensor("learning_rate", learning_rate, like).to(like)
     if not (torch.isfinite(rate) & (rate > 0)).all():
-        raise ValueError(f"learning_rate = {learning_rate}: finite positive numbers are allowed")
+        raise ValueError(f"learning_rate = {learning_rate!r}: finite positive numbers are allowed")
     return rate.reshape(-1, 1, 1) if rate.ndim else rate
 
 

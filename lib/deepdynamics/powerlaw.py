@@ -10,8 +10,12 @@ evidence for it. What is: a Kolmogorov-Smirnov distance that data drawn from the
 with an exponential cut-off (:func:`truncated`). Both alternatives are cut off below xmin as the power law is, and
 contain it as a limit, so that neither fits worse; the question is whether it fits better by more than chance.
 
-The recipe is that of Clauset, Shalizi and Newman (2009). Numpy, float64; a scale of x drops out of everything but xmin
-and the rate of a cut-off.
+Integers follow another law, the zeta law p(k) = k^-α / ζ(α, xmin) on k = xmin, xmin + 1, …, and are fitted by it with
+``discrete=True`` (:mod:`deepdynamics.zetalaws`); without that they are refused, because the continuous law misses their
+exponent: 2.1 for 2.5.
+
+The recipe is that of Clauset, Shalizi and Newman (2009). Numpy, float64; a scale of continuous x drops out of
+everything but xmin and the rate of a cut-off.
 """
 
 from __future__ import annotations
@@ -21,8 +25,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import optimize, special, stats
+
+from deepdynamics import zetalaws
+from deepdynamics.arrays import Numbers, array
+from deepdynamics.thresholds import least_distant, spread
 
 __all__ = ["LEAST", "PowerLaw", "TruncatedPowerLaw", "bootstrap_p", "fit", "truncated"]
 
@@ -30,18 +38,22 @@ LEAST = 50  # points that a tail needs
 
 Array = NDArray[np.float64]
 
-_CHUNK = 2_000_000  # entries of a block of distances between candidates and data
 _FLATTEST = 1e6  # threshold of the standard normal law beyond which its tail is exponential to rounding
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """Result of :func:`fit`; unpacks in this order.
+    """Result of :func:`fit`; unpacks in this order, ``discrete`` left out.
 
     ``exponent`` α; ``xmin``; ``ks`` the Kolmogorov-Smirnov distance in the tail, both ends of each step; ``n_tail``;
-    ``lognormal_ratio`` Σ log p_power - log p_lognormal over the tail, never positive; ``lognormal_p`` the two-sided
-    p-value of Vuong's test that both are equally good.
+    ``lognormal_ratio`` Σ log p_power - log p_lognormal over the tail, never positive where the laws are continuous;
+    ``lognormal_p`` the two-sided p-value of Vuong's test that both are equally good; ``discrete`` whether the law is
+    one of integers.
+
+    >>> exponent, xmin, *_ = PowerLaw(2.5, 1.0, 0.01, 900, -0.2, 0.7)
+    >>> exponent, xmin, PowerLaw(2.5, 1.0, 0.01, 900, -0.2, 0.7).standard_error
+    (2.5, 1.0, 0.05)
     """
 
     exponent: float
@@ -50,6 +62,7 @@ class PowerLaw:
     n_tail: int
     lognormal_ratio: float
     lognormal_p: float
+    discrete: bool = False
 
     def __iter__(self) -> Iterator[float]:
         names = ("exponent", "xmin", "ks", "n_tail", "lognormal_ratio", "lognormal_p")
@@ -57,7 +70,10 @@ class PowerLaw:
 
     @property
     def standard_error(self) -> float:
-        """(α - 1)/√n, the asymptotic standard error of the exponent at a given xmin."""
+        """The asymptotic standard error of the exponent at a given xmin: (α - 1)/√n, and 1/√(n var log k) under the
+        zeta law."""
+        if self.discrete:
+            return 1 / math.sqrt(self.n_tail * float(zetalaws.log_variance(self.exponent, self.xmin)))
         return (self.exponent - 1) / math.sqrt(self.n_tail)
 
 
@@ -67,6 +83,10 @@ class TruncatedPowerLaw:
 
     ``exponent`` a and ``rate`` of p(x) ∝ x^-a e^(-rate·x); ``ratio`` Σ log p_power - log p_truncated over the tail,
     never positive; ``p`` that of the likelihood-ratio test, chance that a true power law gives such a ratio.
+
+    >>> exponent, rate, ratio, p = truncated(np.random.default_rng(0).gamma(0.5, 10.0, 5000) + 0.5, 1.0)
+    >>> 0.07 < rate < 0.13, ratio < -100, p < 1e-9
+    (True, True, True)
     """
 
     exponent: float
@@ -78,7 +98,7 @@ class TruncatedPowerLaw:
         return iter((self.exponent, self.rate, self.ratio, self.p))
 
 
-def fit(x: ArrayLike, xmin: float | None = None) -> PowerLaw:
+def fit(x: Numbers, xmin: float | None = None, discrete: bool = False) -> PowerLaw:
     r"""The power law of the tail of ``x`` (n,) by maximum likelihood,
 
     .. math:: \hat\alpha = 1 + n \Bigl[\sum_{i=1}^n \log \frac{x_i}{x_{\min}}\Bigr]^{-1} ,
@@ -89,33 +109,56 @@ def fit(x: ArrayLike, xmin: float | None = None) -> PowerLaw:
     the terms of R (their appendix C). Where the tail of log x is at least as spread as an exponential law, the best
     lognormal law is the power law itself: ratio 0, p-value 1.
 
+    With ``discrete`` the same for the zeta law, which has no closed form of α (their appendix B), and a lognormal
+    variable rounded to integers as alternative, which does not contain the zeta law: R can then have either sign.
+    Numbers on another lattice have to be divided by its step first.
+
     Raises ``ValueError`` for data that are not positive and finite, an ``xmin`` of that kind, a tail of fewer than 50
-    points, and a tail that is a single value.
+    points, a tail that is a single value, a tail of integers alone without ``discrete``, anything else with it.
 
     >>> x = np.random.default_rng(0).pareto(1.5, 10_000) + 1
     >>> found = fit(x, xmin=1.0)
     >>> round(found.exponent, 2), round(found.standard_error, 3), found.lognormal_p > 0.1
     (2.51, 0.015, True)
+    >>> found = fit(np.random.default_rng(0).zipf(2.5, 10_000), xmin=1, discrete=True)
+    >>> round(found.exponent, 2), round(found.standard_error, 3)
+    (2.49, 0.017)
     """
-    values = _checked(x)
+    values = _checked(x, discrete)
+    if xmin is not None:
+        _check_xmin(xmin, discrete)
+        _check_count(int((values >= xmin).sum()), f"above xmin = {xmin:.6g}")
+    if discrete:
+        return _fit_integers(values, xmin)
     logs = np.log(values)
     if xmin is None:
         exponent, start, ks = _search(logs)
         xmin = float(values[start])
     else:
-        if not 0 < xmin < math.inf:
-            raise ValueError(f"xmin = {xmin}: a positive finite number is allowed")
         start = int(np.searchsorted(values, xmin))
-        _check_count(len(values) - start, f"above xmin = {xmin:.6g}")
         exponent, ks = _distance(logs[start:], math.log(xmin))
+    _refuse_integers(values[start:])
     y = np.maximum(logs[start:] - math.log(xmin), 0)
     ratio, p = _against_lognormal(y)
     return PowerLaw(exponent, float(xmin), ks, len(y), ratio, p)
 
 
-def truncated(x: ArrayLike, xmin: float) -> TruncatedPowerLaw:
+def _fit_integers(values: Array, xmin: float | None) -> PowerLaw:
+    if xmin is None:
+        exponent, xmin, ks = zetalaws.search(values, LEAST)
+        tail = values[values >= xmin]
+    else:
+        tail = values[values >= xmin]
+        _check_spread(tail[-1] - xmin, xmin)
+        exponent, ks = zetalaws.distance(tail, xmin)
+    ratio, p = zetalaws.against_lognormal(tail, xmin, exponent)
+    return PowerLaw(exponent, float(xmin), ks, len(tail), ratio, p, discrete=True)
+
+
+def truncated(x: Numbers, xmin: float, discrete: bool = False) -> TruncatedPowerLaw:
     r"""The power law with an exponential cut-off, p(x) ∝ x^{-a} e^{-rate·x} on x ≥ ``xmin``, by maximum likelihood over
-    all a and rate ≥ 0, and the likelihood ratio of the pure power law to it.
+    all a and rate ≥ 0, and the likelihood ratio of the pure power law to it; with ``discrete`` both are laws of
+    integers.
 
     The laws are nested, so that the p-value is P(χ²₁ > 2|R|) (Wilks); with rate = 0 on the edge of what is allowed it
     errs on the side of the power law, by up to a factor of two.
@@ -126,20 +169,30 @@ def truncated(x: ArrayLike, xmin: float) -> TruncatedPowerLaw:
     >>> truncated(rng.pareto(0.5, 2000) + 1, 1.0).p > 0.01, truncated(rng.exponential(1, 2000) + 1, 1.0).p < 1e-9
     (True, True)
     """
-    values = _checked(x)
-    if not 0 < xmin < math.inf:
-        raise ValueError(f"xmin = {xmin}: a positive finite number is allowed")
-    y = np.log(values[values >= xmin] / xmin)
+    values = _checked(x, discrete)
+    _check_xmin(xmin, discrete)
+    tail = values[values >= xmin]
+    y = np.log(tail / xmin)
     _check_count(len(y), f"above xmin = {xmin:.6g}")
     _check_spread(y.sum(), xmin)
     top, means = y[-1], np.array([y.mean(), np.exp(y - y[-1]).mean()])
-    pure = -1 - math.log(means[0])  # mean log-likelihood of the power law in y
+    if discrete:
+        alpha = float(zetalaws.exponents(means[0], xmin))
+        pure = -alpha * (means[0] + math.log(xmin)) - float(zetalaws.log_zeta(alpha, xmin))  # mean log-likelihood of k
+    else:
+        _refuse_integers(tail)
+        pure = -1 - math.log(means[0])  # of y
 
     def negative(parameters: Array) -> tuple[float, Array]:
         slope, cut = parameters[0], math.exp(parameters[1])
-        log_norm, expected = _truncated_moments(slope, cut, top)
+        if discrete:
+            log_norm, expected = _truncated_sums(slope + 1, cut, top, xmin)
+        else:
+            log_norm, expected = _truncated_moments(slope, cut, top)
         gradient = means - expected
         value = slope * means[0] + cut * means[1] + log_norm
+        if discrete:
+            value += means[0]
         return value, np.array([gradient[0], cut * gradient[1]])
 
     starts = [np.array([1 / means[0], -5.0]), np.array([0.0, 0.0])]
@@ -148,14 +201,14 @@ def truncated(x: ArrayLike, xmin: float) -> TruncatedPowerLaw:
     best = min(found, key=lambda result: float(result.fun))
     if not math.isfinite(best.fun):
         raise RuntimeError(f"no power law with a cut-off was found for {len(y)} values above xmin = {xmin:.6g}")
-    ratio = min(0.0, len(y) * (pure + float(best.fun)))
+    ratio = min(0.0, len(y) * float(pure + best.fun))
     rate = math.exp(best.x[1] - top) / xmin
     return TruncatedPowerLaw(1 + float(best.x[0]), rate, ratio, float(stats.chi2.sf(-2 * ratio, 1)))
 
 
 def bootstrap_p(
     fit: PowerLaw,
-    x: ArrayLike,
+    x: Numbers,
     *,
     count: int,
     seed: int | np.random.Generator,
@@ -165,8 +218,8 @@ def bootstrap_p(
     ``count`` synthetic data sets whose Kolmogorov-Smirnov distance is at least ``fit.ks``.
 
     Semi-parametric (Clauset et al. 2009, section 4.1): each value comes from the power law with probability n_tail/n,
-    else from the values of x below xmin; each data set is fitted as x was, with its own search for xmin, or at ``xmin``
-    where that was given. The authors reject a power law below 0.1. Resolution: 1/(2√count).
+    else from the values of x below xmin; each data set is fitted as x was, by the same kind of law, with its own search
+    for xmin, or at ``xmin`` where that was given. The authors reject a power law below 0.1. Resolution: 1/(2√count).
 
     Raises ``ValueError`` for a ``count`` below 1, and where ``fit`` is no fit to ``x``.
 
@@ -176,39 +229,74 @@ def bootstrap_p(
     """
     if isinstance(count, bool) or count < 1 or count != int(count):
         raise ValueError(f"count = {count!r}: a positive integer is allowed")
-    logs = np.log(_checked(x))
-    start = float(math.log(fit.xmin))
-    body = logs[: len(logs) - fit.n_tail]
-    if fit.n_tail > len(logs) or (len(body) and body[-1] >= start) or logs[len(body)] < start - 1e-12:
+    values = _checked(x, fit.discrete)
+    body = values[: max(len(values) - fit.n_tail, 0)]
+    if fit.n_tail > len(values) or (len(body) and body[-1] >= fit.xmin) or values[len(body)] < fit.xmin * (1 - 1e-12):
         raise ValueError(
-            f"fit has {fit.n_tail} points above {fit.xmin:.6g}: a fit to the {len(logs)} values of x is needed"
+            f"fit has {fit.n_tail} points above {fit.xmin:.6g}: a fit to the {len(values)} values of x is needed"
         )
-    draw = np.random.default_rng(seed)
-    exceeding = 0
+    rng, exceeding = np.random.default_rng(seed), 0
+    if not fit.discrete:
+        body = np.log(body)
     for _ in range(count):
-        tail = draw.binomial(len(logs), fit.n_tail / len(logs)) if len(body) else len(logs)
-        synthetic = start + draw.exponential(1 / (fit.exponent - 1), tail)
+        tail = rng.binomial(len(values), fit.n_tail / len(values)) if len(body) else len(values)
+        synthetic = _draw(fit, tail, rng)
         if len(body):
-            synthetic = np.concatenate([draw.choice(body, len(logs) - tail), synthetic])
+            synthetic = np.concatenate([rng.choice(body, len(values) - tail), synthetic])
         synthetic.sort()
-        if xmin is None:
-            ks = _search(synthetic)[2]
-        else:
-            ks = _distance(synthetic[np.searchsorted(synthetic, start) :], start)[1]
-        exceeding += ks >= fit.ks
+        exceeding += _ks(synthetic, fit, searching=xmin is None) >= fit.ks
     return exceeding / count
 
 
-def _checked(x: ArrayLike) -> Array:
+def _draw(fit: PowerLaw, count: int, rng: np.random.Generator) -> Array:
+    """Logarithms of numbers from a continuous law, and the numbers themselves from a discrete one."""
+    if fit.discrete:
+        return zetalaws.draw(rng, count, fit.exponent, fit.xmin)
+    return math.log(fit.xmin) + rng.exponential(1 / (fit.exponent - 1), count)
+
+
+def _ks(ordered: Array, fit: PowerLaw, searching: bool) -> float:
+    """Distance of such ascending numbers from the best law of the same kind, with its own threshold or that of fit."""
+    if fit.discrete:
+        if searching:
+            return zetalaws.search(ordered, LEAST)[2]
+        return zetalaws.distance(ordered[np.searchsorted(ordered, fit.xmin) :], fit.xmin)[1]
+    if searching:
+        return _search(ordered)[2]
+    start = math.log(fit.xmin)
+    return _distance(ordered[np.searchsorted(ordered, start) :], start)[1]
+
+
+def _checked(x: Numbers, discrete: bool) -> Array:
     """The data, ascending."""
-    values = np.asarray(x, float)
+    values = array("x", x)
     if values.ndim != 1:
         raise ValueError(f"x of shape {values.shape}: a list of numbers is allowed")
-    if not (np.isfinite(values) & (values > 0)).all():
-        bad = values[~(np.isfinite(values) & (values > 0))]
+    good = np.isfinite(values) & (values > 0)
+    if not good.all():
+        bad = values[~good]
         raise ValueError(f"x has {len(bad)} values such as {bad[0]}: positive finite numbers are allowed")
+    whole = values == np.floor(values)
+    if discrete and not whole.all():
+        raise ValueError(f"x has values such as {values[~whole][0]}: with discrete=True integers are allowed")
     _check_count(len(values), "in all")
     return np.sort(values)
+
+
+def _check_xmin(xmin: float, discrete: bool) -> None:
+    if not 0 < xmin < math.inf:
+        raise ValueError(f"xmin = {xmin}: a positive finite number is allowed")
+    if discrete and xmin != math.floor(xmin):
+        raise ValueError(f"xmin = {xmin}: with discrete=True a positive integer is allowed")
+
+
+def _refuse_integers(tail: Array) -> None:
+    """Beyond 2^52 every float64 is an integer, which says nothing."""
+    if tail[0] < 2**52 and (tail == np.floor(tail)).all():
+        raise ValueError(
+            f"x has integers and nothing else from {tail[0]:.6g} on: discrete=True fits them, the continuous law would "
+            "miss their exponent"
+        )
 
 
 def _check_count(count: int, where: str) -> None:
@@ -232,7 +320,7 @@ def _distance(logs: Array, start: float) -> tuple[float, float]:
 
 
 def _search(logs: Array) -> tuple[float, int, float]:
-    """Exponent, index of xmin and distance of the best tail of ascending logarithms; all candidates at once."""
+    """Exponent, index of xmin and distance of the best tail of ascending logarithms."""
     n = len(logs)
     first = np.flatnonzero(np.r_[True, np.diff(logs) > 0])
     first = first[first <= n - LEAST]
@@ -241,20 +329,17 @@ def _search(logs: Array) -> tuple[float, int, float]:
     usable = total > 1e-12 * sizes
     if not usable.any():
         raise ValueError(f"x has a single value in its tail of {LEAST} points: a power law needs values that differ")
-    first, sizes, total = first[usable], sizes[usable], total[usable]
-    slopes = sizes / total
-    distances = np.empty(len(first))
-    rows = max(1, _CHUNK // n)
-    for i in range(0, len(first), rows):
-        block, m = slice(i, i + rows), sizes[i : i + rows, None]
-        columns = np.arange(first[i], n)
-        above = logs[columns] - logs[first[block], None]
-        rank = columns - first[block, None]
-        gap = (rank + 1) / m + np.expm1(-slopes[block, None] * np.maximum(above, 0))  # upper end of a step - model
-        gap = np.maximum(gap, 1 / m - gap)
-        distances[block] = np.where(rank >= 0, gap, 0).max(1)
-    best = int(np.argmin(distances))
-    return 1 + float(slopes[best]), int(first[best]), float(distances[best])
+    first, sizes = first[usable], sizes[usable]
+    slopes = sizes / total[usable]
+
+    def distances(chosen: NDArray[np.int64], points: int) -> Array:
+        start, m, ranks = first[chosen, None], sizes[chosen, None], spread(sizes[chosen], points)
+        above = logs[start + ranks] - logs[start]
+        gap = (ranks + 1) / m + np.expm1(-slopes[chosen, None] * above)  # upper end of a step - model
+        return np.maximum(gap, 1 / m - gap).max(1)  # type: ignore[no-any-return]
+
+    best, ks = least_distant(distances, sizes)
+    return 1 + float(slopes[best]), int(first[best]), ks
 
 
 def _against_lognormal(y: Array) -> tuple[float, float]:
@@ -309,3 +394,28 @@ def _truncated_moments(slope: float, cut: float, top: float) -> tuple[float, Arr
     density = weights * np.exp(exponent - highest)
     norm = float(density.sum())
     return highest + math.log(norm), np.array([density @ y, density @ scaled]) / norm
+
+
+def _truncated_sums(a: float, cut: float, top: float, xmin: float) -> tuple[float, Array]:
+    """Logarithm of Σ (k/xmin)^-a e^(-cut·k/k_top) over k ≥ xmin, with k_top = xmin·e^top, and the means of log(k/xmin)
+    and k/k_top under that law.
+
+    The first 2048 terms one by one; the rest by the midpoint rule read backwards, Σ_{k≥K} f(k) = ∫_{K-½} f + f'(K -
+    ½)/24 - …, whose next term is beyond float64 where f varies that little from k to k + 1, or is itself zero.
+    """
+    k = xmin + np.arange(2048.0)
+    edge = k[-1] + 0.5
+    log_edge = math.log(edge / xmin)
+    y, high = np.log(k / xmin), np.exp(np.log(k / xmin) - top)
+    log_tail, (mean_log, mean_high) = _truncated_moments(a - 1, cut, top - log_edge)
+    log_tail += math.log(edge) - a * log_edge
+    exponent = -a * y - cut * high
+    highest = max(float(exponent.max()), log_tail)
+    direct, tail = np.exp(exponent - highest), math.exp(log_tail - highest)
+    edge_high = math.exp(log_edge - top)
+    value = math.exp(-a * log_edge - cut * edge_high - highest) / 24
+    rate = -(a + cut * edge_high) / edge  # f'/f at the edge
+    norm = direct.sum() + tail + value * rate
+    first = direct @ y + tail * (mean_log + log_edge) + value * (rate * log_edge + 1 / edge)
+    second = direct @ high + tail * mean_high + value * (rate * edge_high + edge_high / edge)
+    return highest + math.log(norm), np.array([first, second]) / norm

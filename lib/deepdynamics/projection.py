@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from deepdynamics.arrays import Numbers, array
 
 Array = NDArray[np.float64]
 
 
-def common_planes(states: Sequence[ArrayLike]) -> Array:
+def common_planes(states: Sequence[Numbers]) -> Array:
     """The same n particles in several spaces, each seen in its own principal plane, all turned into one frame.
 
-    ``states``: arrays (n, d_l), d_l >= 2, particles in the same order. Each is centred, projected on its two leading
-    principal components, scaled to mean square radius 1, and turned (or reflected) so that it lies as close as it can
-    to the one before: the orthogonal Procrustes problem min_R ‖A R - B‖, solved by R = U Vᵀ with AᵀB = U S Vᵀ
-    (Schönemann 1966). Nothing but rotations is fitted, so that a separation that is seen is there. Returns
+    ``states``: arrays, tensors or lists (n, d_l), d_l >= 2, particles in the same order. Each is centred, projected on
+    its two leading principal components, scaled to mean square radius 1, and turned (or reflected) so that it lies as
+    close as it can to the one before: the orthogonal Procrustes problem min_R ‖A R - B‖, solved by R = U Vᵀ with
+    AᵀB = U S Vᵀ (Schönemann 1966). Nothing but rotations is fitted, so that a separation that is seen is there. Returns
     (len(states), n, 2).
 
     Raises ``ValueError`` for no states, fewer than two particles or dimensions, numbers of particles that differ,
@@ -28,25 +30,21 @@ def common_planes(states: Sequence[ArrayLike]) -> Array:
     >>> np.allclose(first, second)
     True
     """
-    arrays = [np.asarray(state, dtype=float) for state in states]
-    if not arrays:
+    spaces = [array(f"states[{index}]", state) for index, state in enumerate(states)]
+    if not spaces:
         raise ValueError("states is empty: at least one array is needed")
     planes: list[Array] = []
-    for index, array in enumerate(arrays):
-        if (
-            array.ndim != 2
-            or array.shape[0] != arrays[0].shape[0]
-            or min(array.shape) < 2
-            or not np.isfinite(array).all()
-        ):
+    for index, space in enumerate(spaces):
+        fits = space.ndim == 2 and space.shape[0] == spaces[0].shape[0] and min(space.shape) >= 2
+        if not fits or not np.isfinite(space).all():
             raise ValueError(
-                f"states[{index}] of shape {array.shape}: finite (n, d) with n = {len(arrays[0])}, d >= 2 is allowed"
+                f"states[{index}] of shape {space.shape}: finite (n, d) with n = {len(spaces[0])}, d >= 2 is allowed"
             )
-        centred = array - array.mean(0)
+        centred = space - space.mean(0)
         u, s, _ = np.linalg.svd(centred, full_matrices=False)
         plane = u[:, :2] * s[:2]
         radius = np.sqrt((plane**2).sum(1).mean())
-        if radius <= 1e-12 * np.abs(array).max():
+        if radius <= 1e-12 * np.abs(space).max():
             raise ValueError(f"states[{index}]: all particles lie in one place")
         plane = plane / radius
         if planes:

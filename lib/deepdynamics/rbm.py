@@ -9,7 +9,8 @@ so that each layer given the other consists of independent logistic units of gai
 .. math:: p(h_j = 1\,|\,v) = f(vW + c)_j, \quad p(v_i = 1\,|\,h) = f(hW^\top + b)_i, \quad f(u) = 1/(1 + e^{-g u}) .
 
 A gain g is a gain 1 with parameters g times as large. Everything is torch, samples are rows, and the dtype and device
-of what is computed are those of the data that came in.
+of what is computed are those of the data that came in; lists and numpy arrays are made into tensors
+(:func:`deepdynamics.arrays.tensor`).
 
 Units are "binary", or "continuous": then a visible unit takes its mean f(hWᵀ + b) in [0, 1] wherever a binary one would
 be sampled, and hidden units stay binary. It is a recipe for grey values rather than another law (Hinton 2010, section
@@ -19,6 +20,8 @@ be sampled, and hidden units stay binary. It is a recipe for grey values rather 
 from __future__ import annotations
 
 import math
+import os
+import pickle
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -27,17 +30,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepdynamics.arrays import Numbers, tensor
 from deepdynamics.networks import Seed, generator
 
 UNITS = ("binary", "continuous")
 ALGORITHMS = ("cd", "pcd")
+PARAMETERS = ("weights", "visible_bias", "hidden_bias")
 
 _ENUMERABLE = 20  # units of a layer whose 2^n states are summed one by one
 
 
 class RBM:
     """A restricted Boltzmann machine: torch ``.weights`` (visible, hidden), ``.visible_bias`` (visible,),
-    ``.hidden_bias`` (hidden,), to be read and set.
+    ``.hidden_bias`` (hidden,), to be read and set (also as arrays and lists).
 
     Weights start as N(0, ``weight_var``), biases at zero. ``fit`` moves the parameters to the dtype and device of its
     data. Raises ``ValueError`` for unknown units, sizes below 1, a gain that is not positive, a negative variance.
@@ -47,7 +52,13 @@ class RBM:
     >>> rbm.reconstruct(X[:2]).round()
     tensor([[1., 1., 0.],
             [0., 0., 1.]])
+    >>> rbm
+    RBM(3, 2, units='binary', gain=1.0, dtype=torch.float32, device='cpu')
     """
+
+    weights: Tensor
+    visible_bias: Tensor
+    hidden_bias: Tensor
 
     def __init__(
         self,
@@ -71,44 +82,130 @@ class RBM:
         self.visible_bias = torch.zeros(self.visible, device=device, dtype=dtype)
         self.hidden_bias = torch.zeros(self.hidden, device=device, dtype=dtype)
 
-    def hidden_probability(self, v: Tensor) -> Tensor:
-        """p(h_j = 1 | v) = f(vW + c), (…, hidden), for v (…, visible); differentiable, a layer of a network."""
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in PARAMETERS:
+            value = tensor(name, value)
+            shapes = {"weights": (self.visible, self.hidden), "visible_bias": (self.visible,)}
+            shape = shapes.get(name, (self.hidden,))
+            if value.shape != shape or not value.is_floating_point():
+                kind = f"of shape {tuple(value.shape)} and type {value.dtype}"
+                raise ValueError(f"{name} {kind}: floating point {shape} is allowed")
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        kind = f"dtype={self.weights.dtype}, device={str(self.weights.device)!r}"
+        return f"RBM({self.visible}, {self.hidden}, units={self.units!r}, gain={self.gain}, {kind})"
+
+    def to(self, *args: Any, **kwargs: Any) -> RBM:
+        """Moves the parameters to a dtype, a device, or those of a tensor, as :meth:`torch.Tensor.to` does; returns
+        self. ``ValueError`` for a dtype that is not floating point.
+
+        >>> RBM(3, 2).to(torch.float64)
+        RBM(3, 2, units='binary', gain=1.0, dtype=torch.float64, device='cpu')
+        """
+        moved = [getattr(self, name).to(*args, **kwargs) for name in PARAMETERS]
+        if not moved[0].is_floating_point():
+            raise ValueError(f"dtype = {moved[0].dtype}: a floating point type is allowed")
+        self.weights, self.visible_bias, self.hidden_bias = moved
+        return self
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes units, gain and parameters to a file, which :meth:`load` reads.
+
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     RBM(3, 2, gain=1.05).save(file.name)
+        ...     RBM.load(file.name)
+        RBM(3, 2, units='binary', gain=1.05, dtype=torch.float32, device='cpu')
+        """
+        parameters = {name: getattr(self, name).detach().clone() for name in PARAMETERS}
+        torch.save({"units": self.units, "gain": self.gain} | parameters, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: torch.device | str | None = None) -> RBM:
+        """The machine that :meth:`save` wrote, on ``device`` (where it was when it was saved); no code in the file is
+        run. ``ValueError`` for a file that is none of :meth:`save`'s.
+
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     RBM(3, 2, "continuous").save(file.name)
+        ...     RBM.load(file.name).units
+        'continuous'
+        """
+        try:
+            saved = torch.load(path, map_location=device, weights_only=True)
+            W, b, c = (dict(saved)[name] for name in PARAMETERS)
+            visible, hidden = W.shape
+            found = cls(visible, hidden, saved["units"], saved["gain"])
+            found.weights, found.visible_bias, found.hidden_bias = W, b, c
+        except (pickle.UnpicklingError, EOFError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"path = {os.fspath(path)!r}: a file that RBM.save wrote is allowed ({error})") from error
+        return found
+
+    def hidden_probability(self, v: Numbers) -> Tensor:
+        """p(h_j = 1 | v) = f(vW + c), (…, hidden), for v (…, visible); differentiable, a layer of a network.
+
+        >>> RBM(3, 2, weight_var=0.0).hidden_probability([1.0, 0.0, 1.0])
+        tensor([0.5000, 0.5000])
+        """
+        v = tensor("v", v)
         _check_width("v", v, self.visible)
         return torch.sigmoid(self.gain * (v @ self.weights.to(v) + self.hidden_bias.to(v)))
 
-    def visible_probability(self, h: Tensor) -> Tensor:
-        """p(v_i = 1 | h) = f(hWᵀ + b), (…, visible), for h (…, hidden)."""
+    def visible_probability(self, h: Numbers) -> Tensor:
+        """p(v_i = 1 | h) = f(hWᵀ + b), (…, visible), for h (…, hidden).
+
+        >>> RBM(3, 2, weight_var=0.0).visible_probability(torch.ones(4, 2)).shape
+        torch.Size([4, 3])
+        """
+        h = tensor("h", h)
         _check_width("h", h, self.hidden)
         return torch.sigmoid(self.gain * (h @ self.weights.to(h).T + self.visible_bias.to(h)))
 
-    def reconstruct(self, v: Tensor) -> Tensor:
-        """The mean-field reconstruction f(f(vW + c)Wᵀ + b), nothing drawn."""
+    def reconstruct(self, v: Numbers) -> Tensor:
+        """The mean-field reconstruction f(f(vW + c)Wᵀ + b), nothing drawn.
+
+        >>> RBM(3, 2, weight_var=0.0).reconstruct([1.0, 0.0, 1.0])
+        tensor([0.5000, 0.5000, 0.5000])
+        """
         return self.visible_probability(self.hidden_probability(v))
 
-    def free_energy(self, v: Tensor) -> Tensor:
+    def free_energy(self, v: Numbers) -> Tensor:
         r"""-log Σ_h e^{-gain·E(v, h)}, (…,), for v (…, visible): e^{-free energy} is p(v) up to the factor 1/Z.
 
         .. math:: F(v) = -g\,b^\top v - \sum_j \log\bigl(1 + e^{g (vW + c)_j}\bigr)
 
         For continuous units the same function of real-valued v.
+
+        >>> RBM(3, 2, weight_var=0.0).free_energy([1.0, 0.0, 1.0])  # -2 log 2
+        tensor(-1.3863)
         """
+        v = tensor("v", v)
         _check_width("v", v, self.visible)
         field = self.gain * (v @ self.weights.to(v) + self.hidden_bias.to(v))
         return -self.gain * (v @ self.visible_bias.to(v)) - torch.nn.functional.softplus(field).sum(-1)
 
-    def log_likelihood(self, v: Tensor) -> Tensor:
+    def log_likelihood(self, v: Numbers) -> Tensor:
         """log p(v), (…,), of binary v (…, visible), exactly: log Z sums over the 2^n states of the smaller layer.
 
         In float64. ``ValueError`` where v is not binary, or the smaller layer has more than 20 units.
+
+        >>> RBM(3, 2, weight_var=0.0).log_likelihood([1.0, 0.0, 1.0])  # -3 log 2
+        tensor(-2.0794, dtype=torch.float64)
         """
+        v = tensor("v", v)
         _check_binary(v)
         return -self.free_energy(v.double()) - self._log_partition().to(v.device)
 
-    def pseudo_likelihood(self, v: Tensor) -> Tensor:
+    def pseudo_likelihood(self, v: Numbers) -> Tensor:
         """Σ_i log p(v_i | all other v), (…,), of binary v (…, visible), every unit once; no Z is needed.
 
         By p(v_i | rest) = 1/(1 + e^{F(v) - F(v with unit i flipped)}). ``ValueError`` where v is not binary.
+
+        >>> RBM(3, 2, weight_var=0.0).pseudo_likelihood([1.0, 0.0, 1.0])
+        tensor(-2.0794)
         """
+        v = tensor("v", v)
         _check_width("v", v, self.visible)
         _check_binary(v)
         field = v @ self.weights.to(v) + self.hidden_bias.to(v)
@@ -121,14 +218,19 @@ class RBM:
         return total
 
     @torch.no_grad()
-    def sample(self, n: int, steps: int, seed: Seed, *, start: Tensor | None = None) -> Tensor:
+    def sample(self, n: int, steps: int, seed: Seed, *, start: Numbers | None = None) -> Tensor:
         """n visible states (n, visible) after ``steps`` steps of Gibbs sampling v → h → v: zeros and ones, or means for
         continuous units.
 
         Independent chains that begin at ``start`` (n, visible), or at fair coins.
+
+        >>> rbm = RBM(3, 2)
+        >>> rbm.visible_bias = [9.0, -9.0, 9.0]
+        >>> rbm.sample(4, 10, seed=0).mean(0)
+        tensor([1., 0., 1.])
         """
         draw, shape = generator(seed), (_count("n", n), self.visible)
-        v = torch.rand(shape, generator=draw).round().to(self.weights) if start is None else start
+        v = torch.rand(shape, generator=draw).round().to(self.weights) if start is None else tensor("start", start)
         _check_width("start", v, self.visible)
         if v.shape != shape:
             raise ValueError(f"start of shape {tuple(v.shape)}: {shape} is allowed")
@@ -143,7 +245,7 @@ class RBM:
     @torch.no_grad()
     def fit(
         self,
-        X: Tensor,
+        X: Numbers,
         *,
         algorithm: str = "cd",
         k: int = 1,
@@ -170,7 +272,12 @@ class RBM:
 
         ``ValueError`` for data outside [0, 1] or of another width, an unknown algorithm, counts below 1, and rates that
         are not finite numbers of the right sign.
+
+        >>> X = np.random.default_rng(0).uniform(size=(50, 3))
+        >>> RBM(3, 2).fit(X, algorithm="pcd", epochs=2, learning_rate=[0.1, 0.05], momentum=0.5, seed=0)
+        RBM(3, 2, units='binary', gain=1.0, dtype=torch.float64, device='cpu')
         """
+        X = tensor("X", X)
         _check_data(X, self.visible)
         if algorithm not in ALGORITHMS:
             raise ValueError(f"algorithm = {algorithm!r}: one of {', '.join(ALGORITHMS)} is allowed")
@@ -203,7 +310,7 @@ class RBM:
         return torch.cat(parts).logsumexp(0)
 
 
-def pretrain(widths: Sequence[int], X: Tensor, *, seed: Seed, **arguments: Any) -> list[RBM]:
+def pretrain(widths: Sequence[int], X: Numbers, *, seed: Seed, **arguments: Any) -> list[RBM]:
     """A stack of RBMs of ``widths`` = (visible, hidden, hidden, …), trained one after the other: the means
     f(xW + c) of each are the data of the next (Hinton, Osindero and Teh 2006).
 
@@ -217,7 +324,7 @@ def pretrain(widths: Sequence[int], X: Tensor, *, seed: Seed, **arguments: Any) 
     """
     if len(widths) < 2:
         raise ValueError(f"widths = {tuple(widths)}: at least a visible and a hidden width are needed")
-    draw = generator(seed)
+    draw, X = generator(seed), tensor("X", X)
     own = {name: arguments.pop(name) for name in ("units", "gain", "weight_var") if name in arguments}
     stack = []
     for visible, hidden in pairwise(widths):

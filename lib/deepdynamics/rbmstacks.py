@@ -13,7 +13,7 @@ whose states are x^l = h^l, or one of three variants, applied while training as 
 - pooling: x^l has the maxima of groups of neighbouring units, so that J^l keeps one row of each group;
 - skip connections: where widths agree x^l = (x^{l-1} + h^l)/2, so that J^l → (I + J^l)/2; the mean stays in [0, 1].
 
-Torch; training in the dtype of the data, Jacobians in float64.
+Torch; training in the dtype of the data, Jacobians in float64. Lists and numpy arrays are made into tensors.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import torch
 from scipy.linalg import lapack
 from torch import Tensor
 
+from deepdynamics.arrays import Numbers, labels, tensor
 from deepdynamics.jacobian import product_singular_values
 from deepdynamics.networks import Seed, generator
 from deepdynamics.rbm import RBM
@@ -37,37 +38,53 @@ __all__ = ["Stack", "fine_tune", "log_determinants", "train"]
 
 @dataclass(frozen=True)
 class Stack:
-    """Trained machines, first layer first, and how the network made of them differs from a plain chain of means."""
+    """Trained machines, first layer first, and how the network made of them differs from a plain chain of means.
+
+    >>> stack = Stack((RBM(6, 4), RBM(2, 6)), pool=2)
+    >>> [tuple(x.shape) for x in stack.states(torch.rand(10, 6))]
+    [(10, 6), (10, 2), (10, 3)]
+    """
 
     machines: tuple[RBM, ...]
     keep: float = 1.0
     pool: int = 1
     skip: bool = False
 
-    def layer(self, number: int, x: Tensor) -> Tensor:
-        """State of layer ``number`` (0 is the first machine's) from the state below it, (…, below) -> (…, width)."""
+    def layer(self, number: int, x: Numbers) -> Tensor:
+        """State of layer ``number`` (0 is the first machine's) from the state below it, (…, below) -> (…, width).
+
+        >>> Stack((RBM(6, 4, weight_var=0.0),)).layer(0, torch.ones(6))
+        tensor([0.5000, 0.5000, 0.5000, 0.5000])
+        """
+        x = tensor("x", x)
         h = self.machines[number].hidden_probability(self.keep * x)
         if self.pool > 1:
             h = h.unflatten(-1, (-1, self.pool)).amax(-1)
         return (x + h) / 2 if self.skip and x.shape[-1] == h.shape[-1] else h
 
-    def states(self, x: Tensor) -> list[Tensor]:
-        """x^0 = ``x`` (…, input), x^1, …, x^L."""
-        found = [x]
+    def states(self, x: Numbers) -> list[Tensor]:
+        """x^0 = ``x`` (…, input), x^1, …, x^L.
+
+        >>> [tuple(x.shape) for x in Stack((RBM(6, 4), RBM(4, 3))).states(torch.rand(6))]
+        [(6,), (4,), (3,)]
+        """
+        found = [tensor("x", x)]
         for number in range(len(self.machines)):
             found.append(self.layer(number, found[-1]))
         return found
 
-    def factors(self, x: Tensor) -> list[Tensor]:
+    def factors(self, x: Numbers) -> list[Tensor]:
         """J^l (width of l, width of l - 1) at one input ``x`` (input,), first layer first, float64.
 
         >>> stack = train((6, 4, 4), torch.rand(100, 6), seed=0, epochs=1, learning_rate=0.1)
         >>> [tuple(J.shape) for J in stack.factors(torch.rand(6))]
         [(4, 6), (4, 4)]
         """
+        x = tensor("x", x)
         if x.ndim != 1:
             raise ValueError(f"x of shape {tuple(x.shape)}: one input, without a batch axis, is allowed")
-        x, found = x.double(), []
+        x = x.double()
+        found: list[Tensor] = []
         for number, machine in enumerate(self.machines):
             J = self._slopes(number, x)[:, None] * machine.weights.double().T
             if self.pool > 1:
@@ -80,7 +97,7 @@ class Stack:
             x = self.layer(number, x)
         return found
 
-    def log_singular_values(self, x: Tensor) -> Tensor:
+    def log_singular_values(self, x: Numbers) -> Tensor:
         """Natural logarithms, descending, of all singular values of the Jacobian at ``x`` (input,), however small:
         (min(width, input),), float64.
 
@@ -88,9 +105,15 @@ class Stack:
         singular. In a first layer some units are saturated far beyond that by bright pixels; so it enters as the
         singular value decomposition of W diag(slopes), which LAPACK's Jacobi method finds to full relative accuracy
         whatever the slopes. On the CPU; not for stacks with pooling or skip connections (``ValueError``).
+
+        >>> stack, x = Stack((RBM(6, 4), RBM(4, 4))), torch.rand(6)
+        >>> dense = torch.linalg.svdvals(torch.linalg.multi_dot(stack.factors(x)[::-1]))
+        >>> torch.allclose(stack.log_singular_values(x), dense.log(), atol=1e-6)
+        True
         """
         if self.pool > 1 or self.skip:
             raise ValueError("stack with pooling or skip connections: a plain one is allowed")
+        x = tensor("x", x)
         first, *rest = self.factors(x)
         if first.shape[0] > first.shape[1]:
             return product_singular_values([first, *rest])
@@ -113,9 +136,13 @@ class Stack:
         u = machine.gain * (self.keep * x @ machine.weights.to(x) + machine.hidden_bias.to(x))
         return self.keep * machine.gain * torch.sigmoid(u) * torch.sigmoid(-u)
 
-    def reconstruction_errors(self, x: Tensor) -> Tensor:
+    def reconstruction_errors(self, x: Numbers) -> Tensor:
         """Mean squared error of each machine's reconstruction of the states it is given, (layers,), for inputs
-        (n, input)."""
+        (n, input).
+
+        >>> Stack((RBM(6, 4, weight_var=0.0),)).reconstruction_errors(torch.ones(10, 6))
+        tensor([0.2500])
+        """
         below = self.states(x)[:-1]
         errors = [(m.reconstruct(self.keep * s) - s).square().mean() for m, s in zip(self.machines, below, strict=True)]
         return torch.stack(errors)
@@ -123,7 +150,7 @@ class Stack:
 
 def train(
     widths: Sequence[int],
-    X: Tensor,
+    X: Numbers,
     *,
     seed: Seed,
     epochs: int,
@@ -141,7 +168,12 @@ def train(
 
     Raises ``ValueError`` for a dropout outside [0, 1), a ``pool`` that does not divide the widths, and what a machine
     refuses.
+
+    >>> X = np.random.default_rng(0).uniform(size=(100, 6))
+    >>> train((6, 4, 3), X, seed=0, epochs=2, learning_rate=0.1, dropout=0.2).machines[1]
+    RBM(4, 3, units='binary', gain=1.0, dtype=torch.float64, device='cpu')
     """
+    X = tensor("X", X)
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout = {dropout}: a number in [0, 1) is allowed")
     if len(widths) < 2:
@@ -172,7 +204,7 @@ def _fit_with_dropout(
         arguments["bias_from_data"] = False  # in the first epoch only
 
 
-def log_determinants(stack: Stack, X: Tensor) -> Tensor:
+def log_determinants(stack: Stack, X: Numbers) -> Tensor:
     r"""Mean natural logarithm of all singular values of the Jacobian at each input of X (n, input): (n,), float64.
 
     For a plain stack of hidden layers of one width N the product of all singular values is a product over layers, and
@@ -192,6 +224,7 @@ def log_determinants(stack: Stack, X: Tensor) -> Tensor:
     shapes = [tuple(m.weights.shape) for m in stack.machines]
     if stack.pool > 1 or stack.skip or len({s[1] for s in shapes}) > 1 or shapes[0][0] < shapes[0][1]:
         raise ValueError(f"stack with layers {shapes}: a plain one of one width, at most that of the input, is allowed")
+    X = tensor("X", X)
     total = torch.zeros(len(X), dtype=torch.float64, device=X.device)
     states = stack.states(X.double())
     for number, machine in enumerate(stack.machines):
@@ -202,10 +235,10 @@ def log_determinants(stack: Stack, X: Tensor) -> Tensor:
 
 def fine_tune(
     stack: Stack,
-    X: Tensor,
-    y: Tensor,
-    X_test: Tensor,
-    y_test: Tensor,
+    X: Numbers,
+    y: Numbers,
+    X_test: Numbers,
+    y_test: Numbers,
     *,
     epochs: int,
     learning_rate: float,
@@ -213,7 +246,17 @@ def fine_tune(
     seed: Seed,
 ) -> float:
     """Accuracy on (X_test, y_test) after all layers of a plain stack, with a softmax readout that starts at zero, are
-    trained on (X, y) with Adam and the cross-entropy; the stack itself stays as it is."""
+    trained on (X, y) with Adam and the cross-entropy; the stack itself stays as it is.
+
+    ``ValueError`` for a stack with dropout, pooling or skip connections.
+
+    >>> X, y = torch.eye(4).repeat(20, 1), torch.arange(4).repeat(20)
+    >>> fine_tune(Stack((RBM(4, 8, weight_var=1.0),)), X, y, X, y, epochs=50, learning_rate=0.05, seed=0)
+    1.0
+    """
+    like = stack.machines[0].weights
+    X, X_test = tensor("X", X, like), tensor("X_test", X_test, like)
+    y, y_test = labels("y", y), labels("y_test", y_test)
     if stack.pool > 1 or stack.skip or stack.keep < 1:
         raise ValueError("stack with dropout, pooling or skip connections: a plain one is allowed")
     draw, classes = generator(seed), int(y.max()) + 1

@@ -7,16 +7,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from deepdynamics import arrays
+from deepdynamics.arrays import Numbers
+
 __all__ = ["ridge_accuracy"]
 
 RIDGES = tuple(10.0**power for power in range(-8, 1))
 
 
 def ridge_accuracy(
-    codes: Tensor,
-    labels: Tensor,
-    test_codes: Tensor,
-    test_labels: Tensor,
+    codes: Numbers,
+    labels: Numbers,
+    test_codes: Numbers,
+    test_labels: Numbers,
     *,
     ridges: Sequence[float] = RIDGES,
     validation: float = 0.2,
@@ -26,7 +29,8 @@ def ridge_accuracy(
     With centred codes H and indicators Y the classifier is argmax of (HᵀH + α I)⁻¹HᵀY, where α is ``ridges`` times the
     mean eigenvalue of HᵀH, so that the scale of a code does not matter. The ridge is chosen, for each run, by the
     accuracy on the last ``validation`` share of the samples after fitting to the others; then all are fitted. In
-    float64. Equal ridges are tried in order; the first of the best is taken.
+    float64. Equal ridges are tried in order; the first of the best is taken. Torch; lists and numpy arrays are made
+    into tensors.
 
     Raises ``ValueError`` where shapes do not fit, for a ridge that is not positive, a share outside (0, 1), or
     codes that do not vary.
@@ -36,6 +40,8 @@ def ridge_accuracy(
     >>> bool(ridge_accuracy(codes[:, :80], labels[:80], codes[:, 80:], labels[80:]) > 0.9)
     True
     """
+    codes, test_codes = arrays.tensor("codes", codes), arrays.tensor("test_codes", test_codes)
+    labels, test_labels = arrays.labels("labels", labels), arrays.labels("test_labels", test_labels)
     if codes.ndim != 3 or labels.shape != codes.shape[1:2] or test_labels.shape != test_codes.shape[1:2]:
         raise ValueError(
             f"codes {tuple(codes.shape)}, labels {tuple(labels.shape)}, test_codes {tuple(test_codes.shape)}, "

@@ -12,6 +12,8 @@ the two terms of :func:`homogeneous_parts`. Without biases the second is absent.
 
 Training is a loop over networks: batching eight of them by grouped convolutions gained 13 %, by ``torch.func.vmap``
 nothing.
+
+Torch; lists and numpy arrays are made into tensors, of the type of the network's parameters.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from deepdynamics.arrays import Numbers, labels, parameter, tensor
 from deepdynamics.networks import CNN, Seed, generator
 
 __all__ = [
@@ -54,8 +57,8 @@ def network(side: int, *, weight_var: float = 1 / 3, seed: Seed, dtype: torch.dt
 
 def train(
     net: nn.Module,
-    X: Tensor,
-    y: Tensor,
+    X: Numbers,
+    y: Numbers,
     *,
     epochs: int,
     learning_rate: float = 2e-3,
@@ -75,6 +78,7 @@ def train(
     >>> losses.shape, bool(losses[-1] < losses[0])
     (torch.Size([20]), True)
     """
+    X, y = tensor("X", X, like=parameter([net])), labels("y", y)
     if y.shape != X.shape[:1] or len(y) == 0 or y.dtype != torch.int64 or not torch.isfinite(X).all():
         raise ValueError(
             f"X of shape {tuple(X.shape)}, y of shape {tuple(y.shape)} and type {y.dtype}: finite images (n, ...) and "
@@ -103,13 +107,14 @@ def train(
 
 
 @torch.no_grad()
-def accuracy(net: Callable[[Tensor], Tensor], X: Tensor, y: Tensor) -> float:
+def accuracy(net: Callable[[Tensor], Tensor], X: Numbers, y: Numbers) -> float:
     """Share of images X (n, ...) whose largest output is that of their label y (n,). ``ValueError`` where the shapes do
     not fit.
 
     >>> accuracy(lambda x: x, torch.eye(3), torch.tensor([0, 1, 1]))
     0.6666666666666666
     """
+    X, y = tensor("X", X, like=parameter([net])), labels("y", y)
     if y.shape != X.shape[:1] or len(y) == 0:
         raise ValueError(f"y of shape {tuple(y.shape)}: one label for each of {len(X)} images is allowed")
     pieces = zip(X.split(500), y.split(500), strict=True)
@@ -117,7 +122,7 @@ def accuracy(net: Callable[[Tensor], Tensor], X: Tensor, y: Tensor) -> float:
 
 
 @torch.no_grad()
-def cumulative_jacobians(layers: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> list[Tensor]:
+def cumulative_jacobians(layers: Sequence[Callable[[Tensor], Tensor]], x: Numbers) -> list[Tensor]:
     """J_{0→l} = ∂x^l/∂x^0 at one input ``x`` (no batch axis) for every layer, first layer first, each (width of l, in),
     flattened.
 
@@ -130,7 +135,7 @@ def cumulative_jacobians(layers: Sequence[Callable[[Tensor], Tensor]], x: Tensor
     """
     if len(layers) == 0:
         raise ValueError("layers is empty: at least one map is needed")
-    _check_input(x)
+    x = _checked_input(x, layers)
     carried = torch.eye(x.numel(), dtype=x.dtype, device=x.device).reshape(-1, *x.shape)
     found = []
     for layer in layers:
@@ -145,7 +150,7 @@ def _carry(layer: Callable[[Tensor], Tensor], x: Tensor, vectors: Tensor) -> Ten
     return torch.func.vmap(lambda v: torch.func.jvp(layer, (x,), (v,))[1])(vectors)  # type: ignore[no-any-return, misc]
 
 
-def cumulative_jacobian(layers: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
+def cumulative_jacobian(layers: Sequence[Callable[[Tensor], Tensor]], x: Numbers) -> Tensor:
     """J of the composition of ``layers`` at one input ``x``, (out, in), flattened, by reverse differentiation: as many
     passes as there are outputs.
 
@@ -156,7 +161,7 @@ def cumulative_jacobian(layers: Sequence[Callable[[Tensor], Tensor]], x: Tensor)
     """
     if len(layers) == 0:
         raise ValueError("layers is empty: at least one map is needed")
-    _check_input(x)
+    x = _checked_input(x, layers)
 
     def composition(z: Tensor) -> Tensor:
         for layer in layers:
@@ -169,7 +174,7 @@ def cumulative_jacobian(layers: Sequence[Callable[[Tensor], Tensor]], x: Tensor)
         return torch.func.vmap(pull)(rows)[0].reshape(y.numel(), x.numel())  # type: ignore[no-any-return]
 
 
-def right_singular(J: Tensor, *, cutoff: float = 1e-6) -> tuple[Tensor, Tensor]:
+def right_singular(J: Numbers, *, cutoff: float = 1e-6) -> tuple[Tensor, Tensor]:
     """Singular values s (r,), descending, and right singular vectors V (in, r), as columns, of a matrix J (out, in), in
     float64; r counts the values above ``cutoff`` times the largest.
 
@@ -183,6 +188,7 @@ def right_singular(J: Tensor, *, cutoff: float = 1e-6) -> tuple[Tensor, Tensor]:
             [1., 0.],
             [0., 0.]], dtype=torch.float64))
     """
+    J = tensor("J", J)
     if J.ndim != 2 or not torch.isfinite(J).all() or not J.any():
         raise ValueError(f"J of shape {tuple(J.shape)}: a finite matrix that is not zero is allowed")
     if not 1e-7 < cutoff < 1:
@@ -198,7 +204,7 @@ def right_singular(J: Tensor, *, cutoff: float = 1e-6) -> tuple[Tensor, Tensor]:
     return s[:rank], V[:, :rank]
 
 
-def homogeneous_parts(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+def homogeneous_parts(net: nn.Module, x: Numbers) -> tuple[Tensor, Tensor]:
     """J(x) x and Σ_k (∂f/∂b^k) b^k, each (outputs,), of a network f at one input ``x`` (no batch axis): their sum is
     f(x) for a network of ReLU, maximum pooling, convolutions and matrices.
 
@@ -210,7 +216,7 @@ def homogeneous_parts(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     >>> torch.allclose(linear, net(x)), float(constant.norm())
     (True, 0.0)
     """
-    _check_input(x)
+    x = _checked_input(x, [net])
     parameters = {name: p.detach() for name, p in net.named_parameters()}
     directions = {
         name: p if name.endswith("bias") else torch.zeros_like(p) for name, p in parameters.items()
@@ -225,6 +231,8 @@ def homogeneous_parts(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     return linear, constant
 
 
-def _check_input(x: Tensor) -> None:
+def _checked_input(numbers: Numbers, maps: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+    x = tensor("x", numbers, like=parameter(maps))
     if not x.is_floating_point() or not torch.isfinite(x).all():
         raise ValueError(f"x of shape {tuple(x.shape)} and type {x.dtype}: one finite floating point input is allowed")
+    return x
