@@ -1,9 +1,7 @@
 """Derivatives of networks of every ordinary kind against dense Jacobians; what is not a derivative, and what is not
 one input in evaluation mode, is refused."""
 
-import doctest
 import importlib
-import inspect
 import math
 import shutil
 import warnings
@@ -461,28 +459,6 @@ def test_arrays_and_lists_are_taken(function, arguments):
 def test_whole_numbers_make_a_matrix():
     np.testing.assert_allclose(product_singular_values([[[3, 0], [0, 2]], np.eye(2)]).exp(), [3, 2], rtol=1e-14)
     torch.testing.assert_close(jacobian(lambda x: x**2, [1, 2]), torch.tensor([[2.0, 0.0], [0.0, 4.0]]))
-
-
-# ------------------------------------------------------------------------------------------------------------- examples
-
-MODULES = (
-    "blocklanczos jacobian linearised linearprogram linearsteps localisation maps margins orthonormal perturbations "
-    "spectra spectralsums tangents"
-)
-
-
-@pytest.mark.parametrize("name", MODULES.split())
-def test_everything_public_has_an_example_that_is_right(name):
-    module = importlib.import_module(f"deepdynamics.{name}")
-    assert doctest.testmod(module).failed == 0
-    own = {key: value for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
-    for key, value in own.items():
-        if not key.startswith("_") and (inspect.isfunction(value) or inspect.isclass(value)):
-            assert ">>>" in (value.__doc__ or ""), f"{name}.{key}"
-            for method in vars(value) if inspect.isclass(value) else ():
-                if not method.startswith("_") and inspect.isfunction(vars(value)[method]):
-                    shown = (value.__doc__ or "") + (vars(value)[method].__doc__ or "")
-                    assert f".{method}" in shown, f"{name}.{key}.{method}"
 
 
 def test_the_docstrings_say_what_happens_to_the_batch_axis():
