@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from deepdynamics.downloads import PUBLISHED, cache_folder, checksum_matches, download, offline
+from deepdynamics.downloads import PUBLISHED, cache_folder, cache_folders, checksum_matches, download, offline
 from deepdynamics.formats import READERS, CorruptData, read_labels, take
 from deepdynamics.imagenet_samples import SAMPLES
 
@@ -45,6 +45,7 @@ __all__ = [
 
 DATASETS = ("mnist", "fashion-mnist", "cifar-100", "imagenet-samples")
 PRETRAINED = ("squeezenet1_0", "alexnet")
+FETCH = "python -m deepdynamics.data fetch"
 
 _IDX_SPLITS = {"train": "train", "test": "t10k"}
 _STAND_IN_TRAIN = 1400  # of scikit-learn's 1,797 digits
@@ -107,9 +108,12 @@ class Normalise:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor | ArrayLike) -> Tensor:
+        images = torch.as_tensor(images)
         if images.ndim < 3 or images.shape[-3] != len(self.mean):
             raise ValueError(f"images of shape {tuple(images.shape)}: (…, {len(self.mean)}, height, width) is needed")
+        if not images.is_floating_point():
+            raise ValueError(f"images of type {images.dtype}: floating-point values in [0, 1] are needed")
         mean, deviation = images.new_tensor(self.mean), images.new_tensor(self.deviation)
         return (images - mean[:, None, None]) / deviation[:, None, None]
 
@@ -240,7 +244,7 @@ def _wanted(name: str, split: str, folder: Path) -> list[Path]:
         table = folder / "labels.csv"
         try:
             return [table, *(folder / row[0] for row in read_labels(table))]
-        except (FileNotFoundError, CorruptData):  # absent, or said by the reader
+        except (OSError, CorruptData):  # absent, or said by the reader
             return [table]
     published = folder / Path(PUBLISHED[name][0].path).name
     others = sorted(folder.glob(f"{name}*.pth")) if folder.is_dir() else []
@@ -249,7 +253,7 @@ def _wanted(name: str, split: str, folder: Path) -> list[Path]:
 
 def _find(name: str, split: str) -> tuple[list[Path], str] | None:
     """The files of a split and their source, or None where they are not here."""
-    places = [(cache_folder(), "cache")]
+    places = [(folder, "cache") for folder in cache_folders()]
     if chosen := os.environ.get("DEEPDYNAMICS_DATA"):
         places.insert(0, (Path(chosen), "data directory"))
     for folder, source in places:
@@ -266,7 +270,7 @@ def _files(name: str, split: str) -> tuple[list[Path], str]:
         failed = _fetch([name], 30.0)
         found, reason = _find(name, split), next(iter(failed.values()), "")
     if found is None:
-        raise DataMissing(f"{name} needs data: make data ({reason})")
+        raise DataMissing(f"{name} needs data: {FETCH} {name} ({reason})")
     if found[1] == "cache":
         _check_sums(name, found[0])
     return found
@@ -297,7 +301,7 @@ def _check_sums(name: str, files: Sequence[Path]) -> None:
         if file.name in sums and status and not _sum_matches(file, status.st_size, status.st_mtime_ns, sums[file.name]):
             algorithm, digits = sums[file.name].split(":")
             raise CorruptData(
-                f"{file} is not the published file: its {algorithm} is not {digits}…; remove it, then: make data"
+                f"{file} is not the published file: its {algorithm} is not {digits}…; remove it, then: {FETCH} {name}"
             )
 
 
@@ -322,7 +326,7 @@ def _stand_in(name: str, split: str, n: int | None) -> tuple[NDArray[np.uint8], 
     large = torch.nn.functional.interpolate(pictures, size=(28, 28), mode="bilinear", align_corners=False)
     images = large.round().clamp(0, 255).to(torch.uint8).numpy()
     sha256 = hashlib.sha256(small.tobytes() + labels.astype(np.int64).tobytes()).hexdigest()
-    note = f"{count:,} of scikit-learn's 8 × 8 digits enlarged to 28 × 28; the real data: make data"
+    note = f"{count:,} of scikit-learn's 8 × 8 digits enlarged to 28 × 28; the real data: {FETCH} {name}"
     return images, labels[:count], Provenance(name, split, count, "stand-in", sha256, note)
 
 

@@ -79,7 +79,7 @@ class Explorer:
         if _live():
             try:
                 return self.widget()._repr_mimebundle_()
-            except ImportError:
+            except Exception:  # no ipywidgets, or another version's: whatever it cannot do, the static form can
                 pass
         return self.static()
 
