@@ -177,17 +177,16 @@ class MLPEnsemble:
                 count, size, kind = counts[members[0]], sizes[members[0]], kinds[members[0]]
                 if count == 0:
                     continue
-                part, seeds_of_part = stack.part(places), [seeds[r] for r in members]
-                if len(set(seeds_of_part)) == 1:
-                    part.weights[0] = _input_first(part.weights[0])
                 eta = torch.tensor([rates[r] for r in members], dtype=X.dtype, device=X.device)
-                batches = _mini_batches(len(X), size, count, seeds_of_part)
-                with _threads(len(members) * size * max(weight[0].numel() for weight in part.weights)):
+                orders = [seeds[r] for r in members]
+                batches = _mini_batches(len(X), size, count, orders)
+                with _threads(len(members) * size * max(weight[0].numel() for weight in stack.weights)):
+                    part = stack.part(places, same_inputs=len(set(orders)) == 1)
                     losses, right = map(torch.stack, zip(*_train(part, X, y, eta, batches, size, kind), strict=True))
+                    stack.put_back(places, part)
                 failed = (~torch.isfinite(losses)).cumsum(0) > 0
                 loss[:count, members] = losses.masked_fill(failed, torch.inf).cpu()
                 accuracy[:count, members] = right.masked_fill(failed, 0).cpu()
-                stack.put_back(places, part)
         return History(loss, accuracy, torch.isinf(loss).any(0))
 
     @torch.no_grad()
@@ -254,9 +253,13 @@ class _Stack:
         biases = [torch.stack(biases)[:, :, None].to(device) for _, biases in layers]
         return cls(weights, biases, activation, members)
 
-    def part(self, places: list[int]) -> _Stack:
-        """A copy of the networks at ``places``."""
-        return _Stack([w[places] for w in self.weights], [b[places] for b in self.biases], self.activation, places)
+    def part(self, places: list[int], *, same_inputs: bool) -> _Stack:
+        """A copy of the networks at ``places``. Where all see the same inputs, the first layer's weights lie in memory
+        as (in, runs, out): so one product for all runs updates them fastest."""
+        weights, biases = [w[places] for w in self.weights], [b[places] for b in self.biases]
+        if same_inputs:
+            weights[0] = weights[0].permute(2, 0, 1).contiguous().permute(1, 2, 0)
+        return _Stack(weights, biases, self.activation, places)
 
     def put_back(self, places: list[int], part: _Stack) -> None:
         for own, new in zip((*self.weights, *self.biases), (*part.weights, *part.biases), strict=True):
@@ -319,11 +322,6 @@ def _add_outer_(target: Tensor, delta: Tensor, x: Tensor, *, alpha: float = 1, b
         return target.baddbmm_(delta, x.transpose(1, 2), alpha=alpha, beta=beta)
     target.flatten(0, 1).addmm_(delta.flatten(0, 1), x.T, alpha=alpha, beta=beta)
     return target
-
-
-def _input_first(weight: Tensor) -> Tensor:
-    """The same weights (runs, out, in) in the order of memory in which one product updates them fastest."""
-    return weight.permute(2, 0, 1).contiguous().permute(1, 2, 0)
 
 
 def _forward(
