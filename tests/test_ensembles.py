@@ -58,9 +58,7 @@ def test_an_ensemble_is_its_networks_trained_alone(activation, optimiser, dtype,
     assert not diverged.any()
     for r in range(3):
         net = MLP(widths, activation, weight_var=variances[r], bias_var=0.1, init=INITS[r], seed=5 + r, dtype=dtype)
-        alone = train_alone(
-            net, X, y, OPTIMISERS[optimiser](net.parameters(), rates[r]), _mini_batches(120, 50, 30, [3])
-        )
+        alone = train_alone(net, X, y, OPTIMISERS[optimiser](net.parameters(), rates[r]), _mini_batches(120, 50, 30, 3))
         # The same arithmetic in another order. Training amplifies the rounding: 30 steps turn 1e-7 (float32) into 1e-5;
         # Adam divides by gradients that nearly vanish.
         torch.testing.assert_close(loss[:, r], alone[0], rtol=bound, atol=bound)
@@ -213,7 +211,7 @@ def test_no_steps_change_nothing():
 @settings(max_examples=60, deadline=None)
 def test_mini_batches_are_shuffled_epochs(n, size, steps, seed):
     size = min(n, size)
-    batches = [*_mini_batches(n, size, steps, [seed])]
+    batches = [*_mini_batches(n, size, steps, seed)]
     assert [len(batch) for batch in batches] == [size] * steps
     per_epoch = n // size
     for start in range(0, steps, per_epoch):

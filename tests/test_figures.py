@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import doctest
 import io
 import json
 from html.parser import HTMLParser
@@ -403,6 +404,10 @@ def test_without_ipywidgets_a_kernel_shows_the_static_form(monkeypatch):
     monkeypatch.setattr(explorers, "_live", lambda: True)
     monkeypatch.setitem(__import__("sys").modules, "ipywidgets", None)
     assert "dd-explorer" in two_sliders()._repr_mimebundle_()["text/html"]
+
+
+def test_docstring_examples_of_the_explorer():
+    assert doctest.testmod(explorers).failed == 0
 
 
 def no_slider(*args, **options):

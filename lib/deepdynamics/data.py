@@ -52,13 +52,21 @@ _STAND_IN_TRAIN = 1400  # of scikit-learn's 1,797 digits
 
 
 class DataMissing(FileNotFoundError):
-    """Data that are not here and cannot be fetched, and that nothing can stand in for."""
+    """Data that are not here and cannot be fetched, and that nothing can stand in for.
+
+    >>> issubclass(DataMissing, FileNotFoundError)
+    True
+    """
 
 
 @dataclass(frozen=True)
 class Provenance:
     """Where data came from: name, split, count of images, source ("data directory", "cache" or "stand-in"),
-    sha256 of the file (of the list of digests where there are several), note. Prints as one line."""
+    sha256 of the file (of the list of digests where there are several), note. Prints as one line.
+
+    >>> print(Provenance("mnist", "test", 10_000, "cache", "8d422c7b0a1c1c79245a5bcf07fe86e3"))
+    mnist (test): 10,000 from the cache, sha256 8d422c7b0a1c
+    """
 
     name: str
     split: str
@@ -69,7 +77,11 @@ class Provenance:
 
     @property
     def real(self) -> bool:
-        """Whether these are the data that were asked for, and not a stand-in."""
+        """Whether these are the data that were asked for, and not a stand-in.
+
+        >>> Provenance("mnist", "test", 397, "stand-in", "00").real
+        False
+        """
         return self.source != "stand-in"
 
     def __str__(self) -> str:
@@ -87,7 +99,11 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Dataset:
-    """images float32 in [0, 1], (n, channels, height, width) or (n, pixels); labels int64 (n,); provenance."""
+    """images float32 in [0, 1], (n, channels, height, width) or (n, pixels); labels int64 (n,); provenance.
+
+    >>> provenance = Provenance("mnist", "test", 1, "cache", "00")
+    >>> images, labels, provenance = Dataset(torch.zeros(1, 784), torch.tensor([7]), provenance)
+    """
 
     images: Tensor
     labels: Tensor
@@ -120,7 +136,11 @@ class Normalise:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A network in evaluation mode and the preprocessing of its inputs; unpacks into these two. Also .provenance."""
+    """A network in evaluation mode and the preprocessing of its inputs; unpacks into these two. Also .provenance.
+
+    >>> weights = Provenance("alexnet", "weights", 1, "cache", "00")
+    >>> model, preprocessing = Pretrained(torch.nn.Identity(), Normalise((0.5,), (0.25,)), weights)
+    """
 
     model: torch.nn.Module
     preprocessing: Normalise
@@ -338,6 +358,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Gives up when nothing arrived for `timeout` seconds, all names together. Returns 0, and with --strict 1 when
     something is still missing.
+
+    >>> main(["fetch", "mnist"])  # doctest: +SKIP
+    mnist             cache: 4 files, 11,594,722 bytes
+    0
     """
     parser = argparse.ArgumentParser(prog="python -m deepdynamics.data", description="Fetch the data of the book.")
     parser.add_argument("command", choices=["fetch"])

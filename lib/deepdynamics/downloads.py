@@ -42,6 +42,9 @@ class RemoteFile:
 
     `path` is folder/name below a data directory; `checksum` is "md5:…" or "sha256:…" (the latter may be a prefix of the
     digest, as torchvision's file names carry it); `addresses` are tried in order.
+
+    >>> PUBLISHED["alexnet"][0].checksum
+    'sha256:7be5be79'
     """
 
     path: str

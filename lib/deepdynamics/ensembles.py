@@ -37,6 +37,8 @@ class History:
 
     Once a run's loss is not finite it is recorded as inf, and its accuracy as 0, to the end. Beyond the last step of a
     run that has fewer: NaN.
+
+    >>> loss, accuracy, diverged = History(torch.ones(5, 2), torch.zeros(5, 2), torch.tensor([False, False]))
     """
 
     loss: Tensor
@@ -179,7 +181,7 @@ class MLPEnsemble:
                     continue
                 eta = torch.tensor([rates[r] for r in members], dtype=X.dtype, device=X.device)
                 orders = [seeds[r] for r in members]
-                batches = _mini_batches(len(X), size, count, orders)
+                batches = _mini_batches(len(X), size, count, *orders)
                 with _threads(len(members) * size * max(weight[0].numel() for weight in stack.weights)):
                     part = stack.part(places, same_inputs=len(set(orders)) == 1)
                     losses, right = map(torch.stack, zip(*_train(part, X, y, eta, batches, size, kind), strict=True))
@@ -410,7 +412,7 @@ class _Update:
             parameter.sub_((first / scale).mul_(self.eta / (1 - 0.9**self.step)))
 
 
-def _mini_batches(n: int, size: int, steps: int, seeds: Sequence[int]) -> Iterator[Tensor]:
+def _mini_batches(n: int, size: int, steps: int, *seeds: int) -> Iterator[Tensor]:
     """Indices of each step, (size,) where all seeds are the same and (seeds, size) otherwise: shuffled epochs,
     remainders left out."""
     distinct = list(dict.fromkeys(seeds))

@@ -33,7 +33,14 @@ Cell = dict[str, Any]
 
 
 class SweepError(RuntimeError):
-    """A cell of a sweep failed; the message names its parameters, the cause is what the function raised."""
+    """A cell of a sweep failed; the message names its parameters, the cause is what the function raised.
+
+    >>> try:
+    ...     _ = sweep(lambda x: 1 / x, {"x": [1, 0]}, workers=1)
+    ... except SweepError as error:
+    ...     print(type(error.__cause__).__name__)
+    ZeroDivisionError
+    """
 
 
 def sweep(
