@@ -1,8 +1,10 @@
 """MLPEnsemble beside its peers, in one run: a loop over torch modules, and vmap of a gradient with a functional
 optimiser.
- All three train the same networks (same draws) on the same mini-batches with SGD; the table shows the time as a
-multiple of the ensemble's, and the largest relative difference of any loss from the loop's. Run with ``python
-benchmarks/bench_ensembles.py``; OMP_NUM_THREADS=1 for one thread.
+
+All three train the same networks (same draws) on the same mini-batches with SGD; the table shows the time, drawing
+included, as a multiple of the ensemble's, and the largest relative difference of any loss from the loop's. A second
+table shows how the ensemble's cost grows with the number of networks, their width and the batch, and vmap's beside it.
+Run with ``python benchmarks/bench_ensembles.py``; OMP_NUM_THREADS=1 for one thread.
 """
 
 import resource
@@ -21,6 +23,11 @@ CASES = {  # runs, widths, activation, batch, steps
     "trainability map": (24, (784, *[100] * 30, 10), "tanh", 128, 10),
     "relu": (24, (784, *[100] * 30, 10), "relu", 128, 10),
 }
+GROWTH = {  # the small case, one number at a time; batch and steps last
+    "runs": [(runs, (2, 16, 16, 2), "tanh", 32, 20) for runs in (50, 200, 800)],
+    "width": [(200, (2, width, width, 2), "tanh", 32, 20) for width in (8, 32, 128)],
+    "batch": [(200, (2, 16, 16, 2), "tanh", batch, 20) for batch in (8, 128, 512)],
+}
 RATE = 0.01
 
 
@@ -30,7 +37,7 @@ def by_ensemble(nets: dict, X: Tensor, y: Tensor, batch: int, steps: int) -> Ten
 
 
 def by_loop(nets: dict, X: Tensor, y: Tensor, batch: int, steps: int) -> Tensor:
-    batches, losses = _mini_batches(len(X), batch, steps, 0), []
+    batches, losses = list(_mini_batches(len(X), batch, steps, 0)), []
     for seed in nets["seed"]:
         net = MLP(nets["widths"], nets["activation"], weight_var=nets["weight_var"], seed=seed)
         optimiser = torch.optim.SGD(net.parameters(), RATE)
@@ -72,20 +79,33 @@ def timed(f: Callable[..., Tensor], *arguments: object) -> tuple[float, Tensor]:
     return min(times), result
 
 
-def main() -> None:
+def problem(case: tuple) -> tuple[dict, Tensor, Tensor, int, int]:
+    """The arguments of the three."""
+    runs, widths, activation, batch, steps = case
     draw = torch.Generator().manual_seed(0)
+    X = torch.randn(10 * batch, widths[0], generator=draw)
+    y = torch.randint(widths[-1], (len(X),), generator=draw)
+    nets = {"runs": runs, "widths": widths, "activation": activation, "weight_var": 1.7, "seed": list(range(runs))}
+    return nets, X, y, batch, steps
+
+
+def main() -> None:
     print(f"{torch.get_num_threads()} thread(s). ensemble: ms per step and run; loop, vmap: multiples of its time;")
     print("then the largest relative difference of any loss from the loop's.")
     print(f"{'case':18} {'ensemble':>9} {'loop':>7} {'vmap':>7} {'ensemble':>9} {'vmap':>9}")
-    for name, (runs, widths, activation, batch, steps) in CASES.items():
-        X = torch.randn(10 * batch, widths[0], generator=draw)
-        y = torch.randint(widths[-1], (len(X),), generator=draw)
-        nets = {"runs": runs, "widths": widths, "activation": activation, "weight_var": 1.7, "seed": list(range(runs))}
-        results = [timed(f, nets, X, y, batch, steps) for f in (by_ensemble, by_loop, by_vmap)]
+    for name, case in CASES.items():
+        results = [timed(f, *problem(case)) for f in (by_ensemble, by_loop, by_vmap)]
         (own, losses), (loop, reference), (mapped, others) = results
         gaps = [float(((a - reference) / reference).abs().max()) for a in (losses, others)]
         ratios = f"{loop / own:6.1f}x {mapped / own:6.1f}x {gaps[0]:9.1e} {gaps[1]:9.1e}"
-        print(f"{name:18} {1e3 * own / steps / runs:9.4f} {ratios}")
+        print(f"{name:18} {1e3 * own / case[-1] / case[0]:9.4f} {ratios}")
+    print(f"\n{'growth':18} {'ms/step':>9} {'vmap':>7}")
+    for name, cases in GROWTH.items():
+        for case in cases:
+            runs, widths, _, batch, steps = case
+            (own, _), (mapped, _) = (timed(f, *problem(case)) for f in (by_ensemble, by_vmap))
+            label = f"{name} {dict(runs=runs, width=widths[1], batch=batch)[name]}"
+            print(f"{label:18} {1e3 * own / steps:9.3f} {mapped / own:6.1f}x")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB (all three)")
 
 

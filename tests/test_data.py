@@ -74,6 +74,7 @@ def write_idx(folder: Path, prefix: str, images: bytes = idx(DIGITS), labels: by
 def empty_cache(tmp_path_factory, monkeypatch):
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setattr(data, "cache_folder", lambda: cache)
+    monkeypatch.setattr(data, "cache_folders", lambda: [cache])
     return cache
 
 
@@ -197,14 +198,16 @@ def test_the_stand_in_keeps_the_mean_of_each_digit(nothing):
 
 @pytest.mark.parametrize("name", ["cifar-100", "imagenet-samples"])
 def test_the_others_need_data(nothing, name):
-    with pytest.raises(FileNotFoundError, match=f"{name} needs data: make data") as caught:
+    with pytest.raises(
+        FileNotFoundError, match=f"{name} needs data: python -m deepdynamics.data fetch {name} "
+    ) as caught:
         load(name, "train")
     assert isinstance(caught.value, DataMissing)
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0", "alexnet"])
 def test_networks_need_data(nothing, name):
-    with pytest.raises(DataMissing, match=f"{name} needs data: make data"):
+    with pytest.raises(DataMissing, match=f"{name} needs data: python -m deepdynamics.data fetch {name} "):
         load_pretrained(name)
 
 
@@ -696,6 +699,47 @@ def test_the_command_ends_in_time_where_nothing_answers(loopback, tmp_path):
     assert done.returncode == 0 and done.stderr == "" and done.stdout.count("absent") == 3
     assert time.monotonic() - start < 15  # importing torch included
     assert not leftovers(tmp_path)
+
+
+def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path):
+    """A whole process whose home is not a folder: nothing on standard error, and downloads kept for the next one."""
+    home = tmp_path / "home"
+    home.write_text("")
+    script = (
+        "import sys; from pathlib import Path; from deepdynamics import data, downloads\n"
+        "print(downloads.cache_folder()); sys.exit(data.main(['fetch', 'mnist']))"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("XDG_")} | {"DEEPDYNAMICS_DATA": ""}
+    environment |= {"HOME": str(home), "TMPDIR": str(tmp_path), "DEEPDYNAMICS_OFFLINE": "1", "LOCALAPPDATA": str(home)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60)
+    folder, found = done.stdout.splitlines()
+    assert done.returncode == 0 and done.stderr == "" and "absent" in found
+    assert Path(folder).parent == tmp_path and Path(folder).name.startswith("deepdynamics-")
+
+
+def test_a_cache_in_a_home_that_cannot_be_written_is_still_read(tmp_path, monkeypatch):
+    monkeypatch.undo()  # the real search
+    monkeypatch.setenv("DEEPDYNAMICS_OFFLINE", "1")
+    monkeypatch.delenv("DEEPDYNAMICS_DATA", raising=False)
+    monkeypatch.setattr(downloads.pooch, "os_cache", lambda name: tmp_path / "home" / name)
+    write_idx(tmp_path / "home" / "deepdynamics" / "mnist", "train")
+    monkeypatch.setattr(downloads.os, "access", lambda path, mode: not mode & os.W_OK)
+    assert downloads.cache_folder() != tmp_path / "home" / "deepdynamics"
+    assert data._find("mnist", "train")[1] == "cache"
+    monkeypatch.setattr(downloads.os, "access", lambda path, mode: False)  # somebody else's home
+    assert data._find("mnist", "train") is None
+    monkeypatch.undo()
+    monkeypatch.setattr(downloads.pooch, "os_cache", lambda name: tmp_path / "home" / name)
+    assert downloads.cache_folder() == tmp_path / "home" / "deepdynamics"
+
+
+def test_normalise_takes_arrays_and_refuses_bytes():
+    normalise = data.Normalise((0.5,), (0.25,))
+    assert torch.equal(normalise(np.ones((1, 2, 2))), torch.full((1, 2, 2), 2.0, dtype=torch.float64))
+    assert torch.equal(normalise([[[1.0, 0.5]]]), torch.tensor([[[2.0, 0.0]]]))
+    for images in (np.ones((1, 2, 2), np.uint8), torch.ones(1, 2, 2, dtype=torch.int64)):
+        with pytest.raises(ValueError, match=r"images of type torch\.\w+: floating-point values in \[0, 1\]"):
+            normalise(images)
 
 
 # Real data, where they are

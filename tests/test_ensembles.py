@@ -1,16 +1,19 @@
 """Ensembles: the same as single networks trained by autograd; independent runs; divergence; bad input."""
 
+import doctest
 import math
 
 import numpy as np
 import pytest
 import torch
+from deepdynamics import ensembles
 from deepdynamics.ensembles import MLPEnsemble, _mini_batches
 from deepdynamics.networks import MLP, generator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 F64 = torch.float64
+TRAIN = ensembles._train
 INITS = ["gaussian", "orthogonal", "identity"]
 
 
@@ -139,6 +142,63 @@ def test_training_in_two_calls_is_training_in_one_for_sgd():
     torch.testing.assert_close(whole.outputs(X), parts.outputs(X), rtol=1e-12, atol=1e-13)
 
 
+def test_runs_with_batches_of_their_own_are_trained_together_and_as_alone(monkeypatch):
+    """Small networks as one group, large ones seed by seed: the same to rounding."""
+    X, y = problem()
+    groups = []
+    monkeypatch.setattr(ensembles, "_train", lambda part, *rest: groups.append(part) or TRAIN(part, *rest))
+    results = []
+    for gathered in (ensembles._GATHERED, 0):
+        monkeypatch.setattr(ensembles, "_GATHERED", gathered)
+        together = MLPEnsemble(4, (7, 9, 3), "tanh", seed=[1, 2, 3, 4], dtype=F64)
+        results.append(together.fit(X, y, learning_rate=0.1, steps=10, batch=50, seed=[5, 6, 5, 7]))
+    assert [len(part.members) for part in groups] == [4, 2, 1, 1]
+    torch.testing.assert_close(results[0].loss, results[1].loss, rtol=1e-12, atol=0)
+    for r, order in enumerate([5, 6, 5, 7]):
+        alone = MLPEnsemble(1, (7, 9, 3), "tanh", seed=[r + 1], dtype=F64)
+        single = alone.fit(X, y, learning_rate=0.1, steps=10, batch=50, seed=order)
+        torch.testing.assert_close(results[0].loss[:, r], single.loss[:, 0], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("width", "threads"), [(16, 1), (300, 2)])
+def test_small_networks_are_trained_on_one_thread_and_the_caller_keeps_his(monkeypatch, width, threads):
+    before, used = torch.get_num_threads(), []
+    monkeypatch.setattr(ensembles, "_train", lambda *a: used.append(torch.get_num_threads()) or TRAIN(*a))
+    try:
+        torch.set_num_threads(2)
+        X, y = problem(dtype=torch.float32)
+        MLPEnsemble(2, (7, width, width, 3), "tanh").fit(X, y, learning_rate=0.1, steps=1, batch=60)
+        assert used == [threads] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_arrays_and_lists_at_every_door():
+    X, y = problem(dtype=torch.float32)
+    results = []
+    for inputs, labels in ((X, y), (X.numpy(), y.numpy().astype(np.uint8)), (X.tolist(), y.tolist())):
+        ensemble = MLPEnsemble(2, np.array([7, 5, 3]), "tanh", weight_var=np.array([1.0, 2.0]), seed=1)
+        history = ensemble.fit(inputs, labels, learning_rate=np.array([0.1, 0.2]), steps=3, batch=50)
+        results.append((history.loss, ensemble.outputs(inputs), ensemble.evaluate(inputs, labels)))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+    with pytest.raises(ValueError, match=r"y of shape \(120,\) and type torch.float64"):
+        ensemble.evaluate(X, np.zeros(120))
+
+
+def test_a_tie_counts_for_the_first_class_only():
+    """Networks without weights answer class 0 whatever they see."""
+    X, y = problem()
+    ensemble = MLPEnsemble(2, (7, 5, 3), "tanh", weight_var=0.0, dtype=F64)
+    expected = (y == 0).double().mean()
+    assert ensemble.fit(X, y, learning_rate=0.0, steps=1, batch=120).accuracy.tolist() == [[expected] * 2]
+    np.testing.assert_allclose(ensemble.evaluate(X, y), expected, rtol=1e-6)
+
+
+def test_docstring_examples():
+    assert doctest.testmod(ensembles).failed == 0
+
+
 def test_no_steps_change_nothing():
     X, y = problem()
     ensemble = MLPEnsemble(2, (7, 9, 3), "tanh", seed=1, dtype=F64)
@@ -151,11 +211,11 @@ def test_no_steps_change_nothing():
 @settings(max_examples=60, deadline=None)
 def test_mini_batches_are_shuffled_epochs(n, size, steps, seed):
     size = min(n, size)
-    batches = _mini_batches(n, size, steps, seed)
-    assert batches.shape == (steps, size)
+    batches = [*_mini_batches(n, size, steps, seed)]
+    assert [len(batch) for batch in batches] == [size] * steps
     per_epoch = n // size
     for start in range(0, steps, per_epoch):
-        used = batches[start : start + per_epoch].flatten().tolist()
+        used = torch.cat(batches[start : start + per_epoch]).tolist()
         assert len(set(used)) == len(used) and set(used) <= set(range(n))
 
 

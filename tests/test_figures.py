@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import doctest
 import io
 import json
 from html.parser import HTMLParser
@@ -403,6 +404,40 @@ def test_without_ipywidgets_a_kernel_shows_the_static_form(monkeypatch):
     monkeypatch.setattr(explorers, "_live", lambda: True)
     monkeypatch.setitem(__import__("sys").modules, "ipywidgets", None)
     assert "dd-explorer" in two_sliders()._repr_mimebundle_()["text/html"]
+
+
+def test_docstring_examples_of_the_explorer():
+    assert doctest.testmod(explorers).failed == 0
+
+
+def no_slider(*args, **options):
+    raise TypeError("unexpected keyword argument 'readout_format'")
+
+
+def plain(*args, **options):
+    return SimpleNamespace(observe=lambda *a, **k: None, value=1.0)
+
+
+@pytest.mark.parametrize(
+    "ipywidgets",
+    [
+        SimpleNamespace(),  # none of the names
+        SimpleNamespace(HTML=plain, FloatSlider=plain, SelectionSlider=plain, VBox=plain),  # 7.7: no MIME bundle
+        SimpleNamespace(HTML=plain, FloatSlider=no_slider, SelectionSlider=no_slider, VBox=plain),
+    ],
+)
+def test_what_another_ipywidgets_cannot_do_is_shown_static(monkeypatch, ipywidgets):
+    monkeypatch.setattr(explorers, "_live", lambda: True)
+    monkeypatch.setitem(__import__("sys").modules, "ipywidgets", ipywidgets)
+    bundle = figures.explorer(parabola, {"power": [1.0, 2.0]}, label="p")._repr_mimebundle_()
+    assert "dd-explorer" in bundle["text/html"]
+
+
+def test_the_static_form_does_not_hide_a_mistake_of_draw(monkeypatch):
+    monkeypatch.setattr(explorers, "_live", lambda: True)
+    monkeypatch.setitem(__import__("sys").modules, "ipywidgets", SimpleNamespace())
+    with pytest.raises(ZeroDivisionError):
+        figures.explorer(lambda p: parabola(1 / (p - 1)), {"p": [1.0, 2.0]}, label="p")._repr_mimebundle_()
 
 
 def test_in_a_kernel_figures_show_once_and_the_explorer_obeys_the_build(monkeypatch):

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -543,9 +544,38 @@ def test_install_cell_installs_the_library_of_the_same_commit(book, variant, mon
     assert [cell.cell_type for cell in notebook.cells[:2]] == ["markdown", "code"]
 
 
-def test_install_cell_outside_git_takes_the_default_branch(tmp_path):
+@pytest.fixture
+def archive(tmp_path):
+    """A book as it comes out of a downloaded archive."""
     (tmp_path / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{REPOSITORY}"\n')
-    assert f'source = "git+{REPOSITORY}"\n' in notebook_writer.install_cell(tmp_path)
+    return tmp_path
+
+
+def unpinned(cell):
+    compile(cell, "cell", "exec")
+    return f'source = "git+{REPOSITORY}"\n' in cell and "newest version" in cell
+
+
+def test_install_cell_outside_git_takes_the_default_branch_and_says_so(archive):
+    assert unpinned(notebook_writer.install_cell(archive))
+
+
+def test_install_cell_without_git(archive, monkeypatch):
+    monkeypatch.setenv("PATH", str(archive / "no-programs"))
+    assert unpinned(notebook_writer.install_cell(archive))
+
+
+def test_install_cell_does_not_take_the_commit_of_a_repository_around_the_archive(archive, tmp_path):
+    git(tmp_path, "init", "-q")
+    (tmp_path / "inside").mkdir()
+    shutil.copy(archive / "pyproject.toml", tmp_path / "inside")
+    git(tmp_path, "add", ".")
+    assert unpinned(notebook_writer.install_cell(tmp_path))  # no commit yet
+    git(tmp_path, "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", "a")
+    commit = git(tmp_path, "rev-parse", "HEAD").strip()
+    cell = notebook_writer.install_cell(tmp_path)
+    assert f'source = "git+{REPOSITORY}@{commit}"\n' in cell and "newest" not in cell
+    assert unpinned(notebook_writer.install_cell(tmp_path / "inside"))
 
 
 # Buttons -------------------------------------------------------------------------------------------------------------

@@ -4,13 +4,18 @@ import ast
 import dataclasses
 import doctest
 import email.message
+import hashlib
 import json
 import os
 import platform
+import shutil
+import subprocess
 import sys
 import tempfile
 import textwrap
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +28,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 pytest_plugins = ("loopback",)
 
 KEY = "chapter.subject"
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -182,7 +188,7 @@ def test_an_ordinary_npz_file_is_no_result(folder):
 
 
 def test_a_missing_result_says_how_to_get_it(folder):
-    with pytest.raises(ResultMissing, match=r"no stored result 'chapter.subject'.*make results"):
+    with pytest.raises(ResultMissing, match=r"no stored result 'chapter.subject'.*deepdynamics\.experiments.*_RESULTS"):
         load(KEY)
     assert issubclass(ResultMissing, FileNotFoundError)
 
@@ -209,35 +215,132 @@ def installed(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPDYNAMICS_RESULTS", str(served))
     store()
     monkeypatch.delenv("DEEPDYNAMICS_RESULTS")
+    table = tmp_path / "results.sha256"
+    table.write_text(results.checksum_table(served) + f"{'0' * 64}  chapter.other.npz\n")
+    monkeypatch.setattr(results, "_TABLE", table)
     monkeypatch.setattr(results, "_folders", lambda: [])
     monkeypatch.setattr(results, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.delenv("DEEPDYNAMICS_OFFLINE", raising=False)
     return tmp_path / "served"
 
 
+def distribution(monkeypatch, urls=("Repository, https://github.com/someone/book/",), direct_url=None):
+    """What pip recorded of the installed package."""
+    message = email.message.Message()
+    for url in urls:
+        message["Project-URL"] = url
+    texts = {"direct_url.json": direct_url and json.dumps(direct_url)}
+    fake = SimpleNamespace(metadata=message, version="1.2.3", read_text=texts.get)
+    monkeypatch.setattr(results.importlib.metadata, "distribution", lambda name: fake)
+
+
 def test_an_installed_library_fetches_results_once(installed, monkeypatch, server):
-    monkeypatch.setattr(results, "_raw_address", lambda: server(installed))
+    monkeypatch.setattr(results, "_addresses", lambda: [server(installed)])
     assert load(KEY)[0]["x"].tolist() == [0.0, 1.0, 2.0]
     monkeypatch.setenv("DEEPDYNAMICS_OFFLINE", "1")
     assert load(KEY)[0]["x"].tolist() == [0.0, 1.0, 2.0]  # from the cache
-    with pytest.raises(ResultMissing, match=r"'chapter.other' here, and DEEPDYNAMICS_OFFLINE is set"):
+    with pytest.raises(ResultMissing, match=r"'chapter.other' here, and DEEPDYNAMICS_OFFLINE is set; DEEPDYNAMICS_RES"):
         load("chapter.other")
+
+
+def test_only_the_bytes_of_this_version_are_taken(installed, monkeypatch, loopback):
+    """A result that has changed in the repository since is refused, and an older copy in the cache is not mistaken."""
+    right = (installed / "book" / "results" / f"{KEY}.npz").read_bytes()
+    monkeypatch.setattr(results, "_addresses", lambda: [f"{loopback.address}/{place}" for place in ("abc", "main")])
+    path = f"/book/results/{KEY}.npz"
+    loopback.files |= {f"/abc{path}": b"another", f"/main{path}": b"a third"}
+    with pytest.raises(ResultMissing, match=r"could not be fetched: .*sha256 is wrong.*DEEPDYNAMICS_RESULTS may"):
+        load(KEY)
+    loopback.files[f"/main{path}"] = right
+    assert load(KEY)[0]["x"].tolist() == [0.0, 1.0, 2.0]
+    assert loopback.requests == [f"/abc{path}", f"/main{path}"] * 2
+    results._TABLE.write_text(f"{hashlib.sha256(b'newer').hexdigest()}  {KEY}.npz\n")  # the library was upgraded
+    loopback.files[f"/abc{path}"] = b"newer"
+    with pytest.raises(ValueError, match="is not a stored result"):
+        load(KEY)
+    assert results._fetched(KEY).read_bytes() == b"newer"
+
+
+def test_a_spoilt_file_in_the_cache_is_named_and_stays(installed, monkeypatch, server):
+    monkeypatch.setattr(results, "_addresses", lambda: [server(installed)])
+    path = results._fetched(KEY)
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(ValueError, match=rf"{KEY}\.npz is not the stored result: its sha256 is not .*; remove it"):
+        load(KEY)
+    assert path.is_file()
 
 
 def test_a_result_the_repository_lacks(installed, monkeypatch, server):
-    monkeypatch.setattr(results, "_raw_address", lambda: server(installed))
+    monkeypatch.setattr(results, "_addresses", lambda: [server(installed)])
     with pytest.raises(ResultMissing, match=r"'chapter.other' could not be fetched: .* answered 404"):
         load("chapter.other")
+    with pytest.raises(ResultMissing, match=r"'chapter.third': this version has chapter.other, chapter.subject; DEEP"):
+        load("chapter.third")
 
 
-def test_the_raw_address_comes_from_the_metadata(monkeypatch):
-    message = email.message.Message()
-    message["Project-URL"] = "Homepage, https://example.org"
-    monkeypatch.setattr(results.importlib.metadata, "metadata", lambda name: message)
-    with pytest.raises(ResultMissing, match="name no repository"):
-        results._raw_address()
-    message["Project-URL"] = "Repository, https://github.com/someone/book/"
-    assert results._raw_address() == "https://raw.githubusercontent.com/someone/book/main"
+RAW = "https://raw.githubusercontent.com/someone/book"
+
+
+@pytest.mark.parametrize(
+    "direct_url, expected",
+    [
+        (None, [f"{RAW}/v1.2.3", f"{RAW}/main"]),  # from a package index
+        ({"url": "file:///home/me/book", "dir_info": {}}, [f"{RAW}/v1.2.3", f"{RAW}/main"]),
+        (
+            {"url": "https://github.com/someone/book", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            [f"{RAW}/abc", f"{RAW}/main"],
+        ),
+        (
+            {"url": "https://github.com/me/fork.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            ["https://raw.githubusercontent.com/me/fork/abc", "https://raw.githubusercontent.com/me/fork/main"],
+        ),
+        ({"url": "file:///home/me/book", "vcs_info": {"commit_id": "abc"}}, [f"{RAW}/abc", f"{RAW}/main"]),
+    ],
+)
+def test_results_come_from_the_commit_that_was_installed(monkeypatch, direct_url, expected):
+    distribution(monkeypatch, direct_url=direct_url)
+    assert results._addresses() == expected
+
+
+def test_without_a_known_repository_the_error_says_what_to_set(installed, monkeypatch):
+    distribution(monkeypatch, urls=["Homepage, https://example.org"])
+    with pytest.raises(ResultMissing, match=r"name no repository.*DEEPDYNAMICS_RESULTS"):
+        load(KEY)
+
+    def absent(name):
+        raise results.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(results.importlib.metadata, "distribution", absent)
+    with pytest.raises(ResultMissing, match=r"name no repository.*DEEPDYNAMICS_RESULTS"):
+        load(KEY)
+
+
+def test_the_table_in_the_package_belongs_to_the_stored_results():
+    """Saving a result keeps it so. Where a file came or went in another way, write `checksum_table(book/results)`."""
+    assert results._TABLE.read_text("utf8") == results.checksum_table(ROOT / "book" / "results")
+    assert all(len(digest) == 64 for digest in results.checksums().values())
+
+
+def test_saving_in_a_checkout_keeps_its_table(tmp_path, monkeypatch):
+    folder, library = tmp_path / "book" / "results", tmp_path / "lib" / "deepdynamics"
+    library.mkdir(parents=True)
+    (library / "results.sha256").write_text("")
+    monkeypatch.setenv("DEEPDYNAMICS_RESULTS", str(folder))
+    store()
+    assert (library / "results.sha256").read_bytes().decode() == results.checksum_table(folder) != ""
+
+
+def test_the_table_is_installed_with_the_package(tmp_path):
+    """The wheel, as setuptools would build it from pyproject.toml."""
+    pytest.importorskip("setuptools")
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    build = "import setuptools.build_meta as b; print(b.build_wheel('wheel'))"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+    [wheel] = (tmp_path / "wheel").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read("deepdynamics/results.sha256") == results._TABLE.read_bytes()
 
 
 def test_every_stored_result_of_the_book_can_be_read():

@@ -1,12 +1,14 @@
 """Sweeps: the right cell in the right place, whoever computes it; nothing lost on the way."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -64,6 +66,47 @@ def test_a_failing_cell_on_dask_names_its_parameters(client):
     with pytest.raises(SweepError, match=r"fails_at_two\(x=2\) failed: ZeroDivisionError: two is not allowed"):
         sweep(fails_at_two, {"x": [1, 2, 3]}, backend="dask", client=client)
     assert float(client.submit(polynomial, 1, 2).result()) == 102  # the caller's cluster lives on
+
+
+def test_without_distributed_one_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ModuleNotFoundError, match=r"backend = 'dask' needs .*: pip install \"deepdynamics\[dask\]\"$"):
+        sweep(polynomial, GRID, backend="dask")
+
+
+def test_a_script_without_a_main_guard_gets_one_sentence(tmp_path):
+    """In a process of its own: the traceback ends in the sentence, and no worker has started to add to it."""
+    pytest.importorskip("distributed")
+    script = tmp_path / "script.py"
+    script.write_text("from deepdynamics.sweeps import sweep\nsweep(abs, {'x': [1, 2]}, backend='dask', workers=2)\n")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") < 25
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("RuntimeError: backend = 'dask'") and 'if __name__ == "__main__":' in last
+
+
+@pytest.mark.parametrize(
+    ("call", "guarded"),
+    [
+        ("if __name__ == '__main__':\n    found = main()", True),
+        ("if '__main__' == __name__:\n    for _ in range(2):\n        found = main()", True),
+        ("found = main()", False),
+        ("for _ in range(1):\n    found = main()", False),
+        ("if __name__ == '__main__':\n    pass\nfound = main()", False),
+    ],
+)
+def test_guards_are_found_in_scripts(tmp_path, monkeypatch, call, guarded):
+    source = f"from deepdynamics.sweeps import _main_is_guarded\ndef main():\n    return _main_is_guarded()\n{call}\n"
+    script = tmp_path / "script.py"
+    script.write_text(source)
+    assert runpy.run_path(str(script), run_name="__main__")["found"] is guarded
+    main = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    exec(compile(source, "<cell>", "exec"), vars(main))  # a notebook has no file, and needs no guard
+    assert main.found is True
+    main.__file__ = "<stdin>"  # what comes from standard input has no file either, but claims one
+    exec(compile(source, "<stdin>", "exec"), vars(main))
+    assert main.found is False
 
 
 def test_arrays_become_further_dimensions():

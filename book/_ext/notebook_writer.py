@@ -32,9 +32,9 @@ logger = logging.getLogger(__name__)
 FOLDER = "notebooks"
 VARIANTS = {"": True, "without-solutions": False}  # folder -> whether solutions are in
 INSTALL = """\
-# Installs the book's library where it is missing (on Colab, say), as it was when this
-# notebook was made. Where it is there, nothing happens. Other packages are added only
-# where they are missing: the torch, numpy and matplotlib that are there stay as they are.
+# Installs the book's library where it is missing (on Colab, say), {version}.
+# Where it is there, nothing happens. Other packages are added only where they are
+# missing: the torch, numpy and matplotlib that are there stay as they are.
 import importlib.util
 import subprocess
 import sys
@@ -70,14 +70,28 @@ def leftovers(notebook: Any) -> list[str]:
 
 
 def install_cell(root: Path) -> str:
-    """The first code cell: installs the library from the repository, at the present commit if git knows it."""
-    git = ["git", "-C", str(root), "rev-parse", "HEAD"]
-    try:
-        commit = "@" + subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = ""
+    """The first code cell: installs the library from the repository, at the present commit where it is known.
+
+    A downloaded archive does not know its commit, nor can it be asked where git is missing: the cell then installs the
+    newest version, and says so.
+    """
+    commit = _commit(root)
+    unknown = "in its newest version (this\n# notebook was made from a copy of the book that did not know its own)"
+    version = "as it was when this notebook\n# was made" if commit else unknown
     urls = tomllib.loads((root / "pyproject.toml").read_text("utf8"))["project"]["urls"]
-    return INSTALL.format(repository=urls["Repository"], commit=commit)
+    return INSTALL.format(repository=urls["Repository"], commit=f"@{commit}" if commit else "", version=version)
+
+
+def _commit(root: Path) -> str:
+    """The commit that is checked out in ``root``; empty without git, and where ``root`` is not the top of a repository
+    (an archive may lie inside another one)."""
+    git = ["git", "-C", str(root), "rev-parse", "--show-prefix", "HEAD"]
+    try:
+        run = subprocess.run(git, capture_output=True, text=True)
+    except OSError:
+        return ""
+    prefix, _, commit = run.stdout.partition("\n")
+    return "" if run.returncode or prefix else commit.strip()
 
 
 class NotebookWriter:

@@ -1,1 +1,64 @@
-"""The numerical routines of the book *The Dynamics of Deep Networks*."""
+"""The numerical routines of the book *The Dynamics of Deep Networks*. Each is in a module of its own, imported when it
+is first used; `help("deepdynamics.jacobian")` shows what a module has, with examples.
+
+Theory (numpy, float64)
+    activations       nonlinearities: value, slope, Gaussian moments
+    meanfield         lengths, correlations and gradients through wide random layers; the phase diagram
+    freeprobability   the law of a Jacobian's singular values at infinite width
+    lineardynamics    exact learning curves of deep linear networks
+    powerlaw          power laws in data: fit, and three tests that doubt it
+
+Networks (torch; the input's device and dtype)
+    networks          perceptrons, convolutional networks, SqueezeNet and AlexNet, as maps in sequence
+    randomnetworks    random networks of finite width, many at once
+    gainnetworks      random networks with a gain
+    linearnetworks    deep linear networks and how they learn
+    smallcnns         small convolutional networks, trained in seconds
+    ensembles         many perceptrons trained as one program
+    autoencoders      autoencoders with one hidden layer, many at once
+    rbm, rbmstacks    restricted Boltzmann machines, and stacks of them
+
+What a network does
+    jacobian          Jacobians of any network, their leading singular triplets, products, Lyapunov exponents
+    spectra           Jacobian spectra of many inputs at once
+    spectralsums      sums over all singular values from a few products
+    localisation      how far a singular vector is concentrated in a picture
+    perturbations     noise with a given shape
+    tangents          shifts, rotation, dilation of a picture, as directions
+    margins           the shortest way to another answer
+    readouts          what a linear classifier reads from a code
+    projection        high-dimensional paths in two dimensions
+
+Tools
+    data              the data sets and two pretrained networks; `python -m deepdynamics.data fetch` downloads them
+    sweeps            a function over a grid of parameters, in parallel, resumed where it was interrupted
+    results           stored results of large runs, with their provenance
+    claims            theory beside measurement, with a verdict that is computed
+    figures           the book's style, its recurring pictures, and explorers with sliders
+    experiments       the large runs of the chapters
+
+>>> import deepdynamics
+>>> net = deepdynamics.meanfield.MeanField("tanh", weight_var=1.69, bias_var=0.09)
+>>> net.phase
+'ordered'
+"""
+
+import importlib
+import importlib.metadata
+import pkgutil
+from types import ModuleType
+
+try:
+    __version__ = importlib.metadata.version(__name__)
+except importlib.metadata.PackageNotFoundError:  # on the path without being installed
+    __version__ = "unknown"
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in __dir__() or name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *(module.name for module in pkgutil.iter_modules(__path__))]

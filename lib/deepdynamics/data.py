@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from deepdynamics.downloads import PUBLISHED, cache_folder, checksum_matches, download, offline
+from deepdynamics.downloads import PUBLISHED, cache_folder, cache_folders, checksum_matches, download, offline
 from deepdynamics.formats import READERS, CorruptData, read_labels, take
 from deepdynamics.imagenet_samples import SAMPLES
 
@@ -45,19 +45,28 @@ __all__ = [
 
 DATASETS = ("mnist", "fashion-mnist", "cifar-100", "imagenet-samples")
 PRETRAINED = ("squeezenet1_0", "alexnet")
+FETCH = "python -m deepdynamics.data fetch"
 
 _IDX_SPLITS = {"train": "train", "test": "t10k"}
 _STAND_IN_TRAIN = 1400  # of scikit-learn's 1,797 digits
 
 
 class DataMissing(FileNotFoundError):
-    """Data that are not here and cannot be fetched, and that nothing can stand in for."""
+    """Data that are not here and cannot be fetched, and that nothing can stand in for.
+
+    >>> issubclass(DataMissing, FileNotFoundError)
+    True
+    """
 
 
 @dataclass(frozen=True)
 class Provenance:
     """Where data came from: name, split, count of images, source ("data directory", "cache" or "stand-in"),
-    sha256 of the file (of the list of digests where there are several), note. Prints as one line."""
+    sha256 of the file (of the list of digests where there are several), note. Prints as one line.
+
+    >>> print(Provenance("mnist", "test", 10_000, "cache", "8d422c7b0a1c1c79245a5bcf07fe86e3"))
+    mnist (test): 10,000 from the cache, sha256 8d422c7b0a1c
+    """
 
     name: str
     split: str
@@ -68,7 +77,11 @@ class Provenance:
 
     @property
     def real(self) -> bool:
-        """Whether these are the data that were asked for, and not a stand-in."""
+        """Whether these are the data that were asked for, and not a stand-in.
+
+        >>> Provenance("mnist", "test", 397, "stand-in", "00").real
+        False
+        """
         return self.source != "stand-in"
 
     def __str__(self) -> str:
@@ -86,7 +99,11 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Dataset:
-    """images float32 in [0, 1], (n, channels, height, width) or (n, pixels); labels int64 (n,); provenance."""
+    """images float32 in [0, 1], (n, channels, height, width) or (n, pixels); labels int64 (n,); provenance.
+
+    >>> provenance = Provenance("mnist", "test", 1, "cache", "00")
+    >>> images, labels, provenance = Dataset(torch.zeros(1, 784), torch.tensor([7]), provenance)
+    """
 
     images: Tensor
     labels: Tensor
@@ -107,16 +124,23 @@ class Normalise:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor | ArrayLike) -> Tensor:
+        images = torch.as_tensor(images)
         if images.ndim < 3 or images.shape[-3] != len(self.mean):
             raise ValueError(f"images of shape {tuple(images.shape)}: (…, {len(self.mean)}, height, width) is needed")
+        if not images.is_floating_point():
+            raise ValueError(f"images of type {images.dtype}: floating-point values in [0, 1] are needed")
         mean, deviation = images.new_tensor(self.mean), images.new_tensor(self.deviation)
         return (images - mean[:, None, None]) / deviation[:, None, None]
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A network in evaluation mode and the preprocessing of its inputs; unpacks into these two. Also .provenance."""
+    """A network in evaluation mode and the preprocessing of its inputs; unpacks into these two. Also .provenance.
+
+    >>> weights = Provenance("alexnet", "weights", 1, "cache", "00")
+    >>> model, preprocessing = Pretrained(torch.nn.Identity(), Normalise((0.5,), (0.25,)), weights)
+    """
 
     model: torch.nn.Module
     preprocessing: Normalise
@@ -240,7 +264,7 @@ def _wanted(name: str, split: str, folder: Path) -> list[Path]:
         table = folder / "labels.csv"
         try:
             return [table, *(folder / row[0] for row in read_labels(table))]
-        except (FileNotFoundError, CorruptData):  # absent, or said by the reader
+        except (OSError, CorruptData):  # absent, or said by the reader
             return [table]
     published = folder / Path(PUBLISHED[name][0].path).name
     others = sorted(folder.glob(f"{name}*.pth")) if folder.is_dir() else []
@@ -249,7 +273,7 @@ def _wanted(name: str, split: str, folder: Path) -> list[Path]:
 
 def _find(name: str, split: str) -> tuple[list[Path], str] | None:
     """The files of a split and their source, or None where they are not here."""
-    places = [(cache_folder(), "cache")]
+    places = [(folder, "cache") for folder in cache_folders()]
     if chosen := os.environ.get("DEEPDYNAMICS_DATA"):
         places.insert(0, (Path(chosen), "data directory"))
     for folder, source in places:
@@ -266,7 +290,7 @@ def _files(name: str, split: str) -> tuple[list[Path], str]:
         failed = _fetch([name], 30.0)
         found, reason = _find(name, split), next(iter(failed.values()), "")
     if found is None:
-        raise DataMissing(f"{name} needs data: make data ({reason})")
+        raise DataMissing(f"{name} needs data: {FETCH} {name} ({reason})")
     if found[1] == "cache":
         _check_sums(name, found[0])
     return found
@@ -297,7 +321,7 @@ def _check_sums(name: str, files: Sequence[Path]) -> None:
         if file.name in sums and status and not _sum_matches(file, status.st_size, status.st_mtime_ns, sums[file.name]):
             algorithm, digits = sums[file.name].split(":")
             raise CorruptData(
-                f"{file} is not the published file: its {algorithm} is not {digits}…; remove it, then: make data"
+                f"{file} is not the published file: its {algorithm} is not {digits}…; remove it, then: {FETCH} {name}"
             )
 
 
@@ -322,7 +346,7 @@ def _stand_in(name: str, split: str, n: int | None) -> tuple[NDArray[np.uint8], 
     large = torch.nn.functional.interpolate(pictures, size=(28, 28), mode="bilinear", align_corners=False)
     images = large.round().clamp(0, 255).to(torch.uint8).numpy()
     sha256 = hashlib.sha256(small.tobytes() + labels.astype(np.int64).tobytes()).hexdigest()
-    note = f"{count:,} of scikit-learn's 8 × 8 digits enlarged to 28 × 28; the real data: make data"
+    note = f"{count:,} of scikit-learn's 8 × 8 digits enlarged to 28 × 28; the real data: {FETCH} {name}"
     return images, labels[:count], Provenance(name, split, count, "stand-in", sha256, note)
 
 
@@ -334,6 +358,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Gives up when nothing arrived for `timeout` seconds, all names together. Returns 0, and with --strict 1 when
     something is still missing.
+
+    >>> main(["fetch", "mnist"])  # doctest: +SKIP
+    mnist             cache: 4 files, 11,594,722 bytes
+    0
     """
     parser = argparse.ArgumentParser(prog="python -m deepdynamics.data", description="Fetch the data of the book.")
     parser.add_argument("command", choices=["fetch"])

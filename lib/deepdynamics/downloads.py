@@ -26,6 +26,7 @@ __all__ = [
     "PUBLISHED",
     "RemoteFile",
     "cache_folder",
+    "cache_folders",
     "checksum_matches",
     "download",
     "offline",
@@ -41,6 +42,9 @@ class RemoteFile:
 
     `path` is folder/name below a data directory; `checksum` is "md5:…" or "sha256:…" (the latter may be a prefix of the
     digest, as torchvision's file names carry it); `addresses` are tried in order.
+
+    >>> PUBLISHED["alexnet"][0].checksum
+    'sha256:7be5be79'
     """
 
     path: str
@@ -127,13 +131,39 @@ def offline() -> bool:
     return os.environ.get("DEEPDYNAMICS_OFFLINE", "") not in ("", "0")
 
 
+def cache_folders() -> list[Path]:
+    """Where downloaded files may lie: the user's cache folder and, where that cannot be written (a read-only home), one
+    in the system's folder for temporary files.
+
+    >>> [folder.name.startswith("deepdynamics") for folder in cache_folders()][-1]
+    True
+    """
+    home = Path(pooch.os_cache("deepdynamics"))
+    there = next(folder for folder in (home, *home.parents) if os.path.exists(folder))  # home itself, or what holds it
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return [home]
+    user = getattr(os, "getuid", lambda: "user")()
+    temporary = Path(tempfile.gettempdir()) / f"deepdynamics-{user}"
+    return [home, temporary] if there.is_dir() and os.access(there, os.R_OK | os.X_OK) else [temporary]
+
+
 def cache_folder() -> Path:
-    """The user's cache folder, where downloaded files are kept."""
-    return Path(pooch.os_cache("deepdynamics"))
+    """The folder that downloaded files are written to, the last of `cache_folders`.
+
+    >>> cache_folder() == cache_folders()[-1]
+    True
+    """
+    return cache_folders()[-1]
 
 
 def checksum_matches(path: Path, checksum: str) -> bool:
-    """Whether a file has the digest "algorithm:hexadecimal digits" (a prefix of the digits is enough)."""
+    """Whether a file has the digest "algorithm:hexadecimal digits" (a prefix of the digits is enough).
+
+    >>> path = Path(tempfile.mkdtemp()) / "empty"
+    >>> _ = path.write_bytes(b"")
+    >>> checksum_matches(path, "sha256:e3b0c442"), checksum_matches(path, "md5:00")
+    (True, False)
+    """
     with path.open("rb") as file:
         return _matches(file, checksum)
 

@@ -43,7 +43,11 @@ _INPUT = "flex:1 1 12em;min-width:0;min-height:44px;margin:0;padding:0"
 
 
 class Explorer:
-    """What :func:`explorer` returns; it shows itself when it is the last expression of a cell."""
+    """What :func:`explorer` returns; it shows itself when it is the last expression of a cell.
+
+    >>> explorer(lambda power: Figure((2, 1)), {"power": [1, 2]}, label="p").count
+    2
+    """
 
     def __init__(
         self,
@@ -79,12 +83,17 @@ class Explorer:
         if _live():
             try:
                 return self.widget()._repr_mimebundle_()
-            except ImportError:
+            except Exception:  # no ipywidgets, or another version's: whatever it cannot do, the static form can
                 pass
         return self.static()
 
     def static(self) -> dict[str, str]:
-        """The kernel-free form: ``text/html`` with every frame, ``image/png`` of the first state, ``text/plain``."""
+        """The kernel-free form: ``text/html`` with every frame, ``image/png`` of the first state, ``text/plain``.
+
+        >>> page = explorer(lambda power: Figure((2, 1)), {"power": [1, 2]}, label="p").static()
+        >>> sorted(page), page["text/html"].count("<img")
+        (['image/png', 'text/html', 'text/plain'], 2)
+        """
         if self._bundle is None:
             frames, width = self._frames()
             page = self._html(frames, width)
@@ -126,7 +135,11 @@ class Explorer:
         return f'<div class="dd-explorer" role="group" aria-label="{name}">{"".join(images)}{"".join(sliders)}</div>'
 
     def widget(self) -> Any:
-        """The live form: an ipywidgets box whose sliders call ``draw``. ImportError where ipywidgets is missing."""
+        """The live form: an ipywidgets box whose sliders call ``draw``. ImportError where ipywidgets is missing.
+
+        >>> explorer(lambda power: Figure((2, 1)), {"power": [1, 2]}, label="p").widget()  # doctest: +SKIP
+        VBox(children=(HTML(value='<img …
+        """
         import ipywidgets
 
         parts = zip(self.grid.values(), self.start, self.texts, self.labels, self.units, strict=True)

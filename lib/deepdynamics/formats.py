@@ -33,18 +33,39 @@ CIFAR_RECORD = 2 + 3 * 32 * 32  # coarse label, fine label, planes R, G, B
 
 
 class CorruptData(ValueError):
-    """A file that is there and is not what it should be. The file stays as it is."""
+    """A file that is there and is not what it should be. The file stays as it is.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "labels.csv"
+    >>> _ = file.write_text("nothing")
+    >>> try:
+    ...     _ = read_labels(file)
+    ... except CorruptData as error:
+    ...     print(str(error).split("labels.csv ")[1])
+    needs rows with a file beside it and a class index from 0 to 999
+    """
 
 
 def take(n: int | None, there: int, what: str) -> int:
-    """How many of the images that are there to return: n, or all of them; ValueError where n is beyond."""
+    """How many of the images that are there to return: n, or all of them; ValueError where n is beyond.
+
+    >>> take(None, 10, "mnist"), take(3, 10, "mnist")
+    (10, 3)
+    """
     if n is not None and n > there:
         raise ValueError(f"n = {n}: only {there} images are available in {what}")
     return there if n is None else n
 
 
 def read_idx(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """An IDX file of unsigned bytes whose entries have the shape given: (count, *shape)."""
+    """An IDX file of unsigned bytes whose entries have the shape given: (count, *shape).
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "labels.gz"
+    >>> _ = file.write_bytes(gzip.compress(bytes((0, 0, 8, 1)) + struct.pack(">I", 3) + bytes((7, 2, 1))))
+    >>> read_idx(file, ()).tolist()
+    [7, 2, 1]
+    """
     try:
         content = gzip.decompress(file.read_bytes())
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -64,7 +85,18 @@ def read_idx(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def read_idx_pair(files: Sequence[Path], split: str, n: int | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The first n images (n, 1, 28, 28) and labels of an MNIST-like pair of files."""
+    """The first n images (n, 1, 28, 28) and labels of an MNIST-like pair of files.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> images = bytes((0, 0, 8, 3)) + struct.pack(">III", 2, 28, 28) + bytes(2 * 784)
+    >>> labels = bytes((0, 0, 8, 1)) + struct.pack(">I", 2) + bytes((7, 2))
+    >>> for name, content in (("images.gz", images), ("labels.gz", labels)):
+    ...     _ = (folder / name).write_bytes(gzip.compress(content))
+    >>> pictures, digits = read_idx_pair([folder / "images.gz", folder / "labels.gz"], "train", None)
+    >>> pictures.shape, digits.tolist()
+    ((2, 1, 28, 28), [7, 2])
+    """
     images, labels = read_idx(files[0], (28, 28)), read_idx(files[1], ())
     if len(images) != len(labels):
         raise CorruptData(f"{files[0]} holds {len(images)} images and {files[1].name} {len(labels)} labels")
@@ -75,7 +107,17 @@ def read_idx_pair(files: Sequence[Path], split: str, n: int | None) -> tuple[NDA
 
 
 def read_cifar(files: Sequence[Path], split: str, n: int | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The first n images (n, 3, 32, 32) and fine labels of CIFAR-100's binary version."""
+    """The first n images (n, 3, 32, 32) and fine labels of CIFAR-100's binary version.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "cifar.tar.gz"
+    >>> _ = file.with_name("test.bin").write_bytes(bytes((3, 42)) + bytes(3072))
+    >>> with tarfile.open(file, "w:gz") as archive:
+    ...     archive.add(file.with_name("test.bin"), "cifar-100-binary/test.bin")
+    >>> images, labels = read_cifar([file], "test", 1)
+    >>> images.shape, labels.tolist()
+    ((1, 3, 32, 32), [42])
+    """
     file, content = files[0], None
     try:
         with gzip.open(file) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as archive:
@@ -100,7 +142,14 @@ def read_cifar(files: Sequence[Path], split: str, n: int | None) -> tuple[NDArra
 
 
 def read_labels(table: Path) -> list[tuple[str, int]]:
-    """The rows (file, class index) of an imagenet-samples folder."""
+    """The rows (file, class index) of an imagenet-samples folder.
+
+    >>> import tempfile
+    >>> table = Path(tempfile.mkdtemp()) / "labels.csv"
+    >>> _ = table.write_text("file,class_index,class_name\\nzebra.JPEG,340,zebra\\n")
+    >>> read_labels(table)
+    [('zebra.JPEG', 340)]
+    """
     try:
         rows = [(row["file"], int(row["class_index"])) for row in csv.DictReader(table.read_text("utf-8").splitlines())]
     except (KeyError, TypeError, ValueError) as error:
@@ -111,7 +160,16 @@ def read_labels(table: Path) -> list[tuple[str, int]]:
 
 
 def read_samples(files: Sequence[Path], split: str, n: int | None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The first n pictures (n, 3, 224, 224) of a folder with labels.csv, and their class indices."""
+    """The first n pictures (n, 3, 224, 224) of a folder with labels.csv, and their class indices.
+
+    >>> import tempfile
+    >>> table = Path(tempfile.mkdtemp()) / "labels.csv"
+    >>> _ = table.write_text("file,class_index,class_name\\nzebra.JPEG,340,zebra\\n")
+    >>> Image.new("RGB", (300, 400), "white").save(table.with_name("zebra.JPEG"))
+    >>> images, labels = read_samples([table, table.with_name("zebra.JPEG")], "test", None)
+    >>> images.shape, labels.tolist()
+    ((1, 3, 224, 224), [340])
+    """
     rows = read_labels(files[0])
     rows = rows[: take(n, len(rows), "imagenet-samples")]
     images = np.stack([read_jpeg(files[0].parent / name) for name, _ in rows])
@@ -119,7 +177,14 @@ def read_samples(files: Sequence[Path], split: str, n: int | None) -> tuple[NDAr
 
 
 def read_jpeg(file: Path) -> NDArray[np.uint8]:
-    """A picture with its shorter side at 256 pixels, the centre 224 × 224 of it: (3, 224, 224)."""
+    """A picture with its shorter side at 256 pixels, the centre 224 × 224 of it: (3, 224, 224).
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "white.JPEG"
+    >>> Image.new("RGB", (300, 400), "white").save(file)
+    >>> read_jpeg(file).shape, int(read_jpeg(file).min())
+    ((3, 224, 224), 255)
+    """
     try:
         with Image.open(file, formats=["JPEG"]) as picture:
             rgb = picture.convert("RGB")

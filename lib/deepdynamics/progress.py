@@ -13,7 +13,11 @@ __all__ = ["bar", "somebody_looks"]
 
 
 def somebody_looks() -> bool:
-    """Whether standard output is a terminal or a live notebook (not a notebook that the book's build executes)."""
+    """Whether standard output is a terminal or a live notebook (not a notebook that the book's build executes).
+
+    >>> somebody_looks() in (True, False)
+    True
+    """
     if os.environ.get("DEEPDYNAMICS_EXPLORER") == "static":
         return False
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None

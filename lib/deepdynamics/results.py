@@ -9,7 +9,8 @@ one) do not count.
 
 Files are found in $DEEPDYNAMICS_RESULTS; in book/results of the checkout this library is in, or of a parent of the
 current directory; and where the library is installed without the book, in the cache, fetched from the project's
-repository.
+repository. Which bytes belong to this version of the library says the table `results.sha256`, installed with it; the
+commit that pip installed is asked for them first.
 """
 
 import ast
@@ -33,19 +34,34 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deepdynamics.downloads import RemoteFile, cache_folder, download, offline
+from deepdynamics.downloads import RemoteFile, cache_folder, checksum_matches, download, offline
 
-__all__ = ["ResultMissing", "code_hash", "load", "loaded_code", "machine", "save", "stale"]
+__all__ = [
+    "ResultMissing",
+    "checksum_table",
+    "checksums",
+    "code_hash",
+    "load",
+    "loaded_code",
+    "machine",
+    "save",
+    "stale",
+]
 
 _NOT_NUMBERS = {"__main__", "claims", "downloads", "explorer", "figures", "imagenet_samples", "progress", "results"}
 LARGEST = 300_000  # bytes of a stored result
 _PROVENANCE = "provenance.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date a zip file can hold
 _KEY = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
+_TABLE = Path(__file__).with_name("results.sha256")
 
 
 class ResultMissing(FileNotFoundError):
-    """A stored result that is not here and cannot be fetched."""
+    """A stored result that is not here and cannot be fetched.
+
+    >>> issubclass(ResultMissing, FileNotFoundError)
+    True
+    """
 
 
 def save(
@@ -102,6 +118,9 @@ def save(
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+    table = path.parent.parent.with_name("lib") / __package__ / _TABLE.name
+    if table.is_file():  # in a checkout of the book
+        table.write_text(checksum_table(path.parent), "utf-8", newline="\n")
     return path
 
 
@@ -109,6 +128,10 @@ def load(key: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The arrays and the provenance of a stored result.
 
     Raises `ResultMissing` where it is not to be had, ValueError for a file that is no result (the file stays).
+
+    >>> arrays, provenance = load("order-chaos.trainability")
+    >>> sorted(provenance)[:3], len(arrays) > 0
+    (['code', 'data', 'date'], True)
     """
     path = _find(key)
     try:
@@ -122,7 +145,11 @@ def load(key: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
 
 def stale(key: str) -> bool:
-    """Whether code that the stored result ran has changed since (a module that is gone has changed)."""
+    """Whether code that the stored result ran has changed since (a module that is gone has changed).
+
+    >>> stale("order-chaos.trainability") in (True, False)
+    True
+    """
     _, record = load(key)
     return any(code_hash(module) != recorded for module, recorded in record["code"].items())
 
@@ -269,30 +296,73 @@ def _find(key: str) -> Path:
     for folder in folders:
         if (folder / f"{key}.npz").is_file():
             return folder / f"{key}.npz"
-    if folders:
-        raise ResultMissing(
-            f"no stored result {key!r} in book/results or DEEPDYNAMICS_RESULTS: make results computes it"
-        )
-    return _fetched(key)
+    if not folders:
+        return _fetched(key)
+    raise ResultMissing(
+        f"no stored result {key!r} in {folders[0]}: python -m deepdynamics.experiments computes it, or "
+        f"DEEPDYNAMICS_RESULTS may name a folder that holds {key}.npz"
+    )
+
+
+# Where the library is installed without the book ---------------------------------------------------------------------
+
+
+def checksums() -> dict[str, str]:
+    """Key -> sha256 of the stored results that belong to this version of the library.
+
+    >>> len(checksums()["order-chaos.trainability"])
+    64
+    """
+    rows = (line.split() for line in _TABLE.read_text("utf-8").splitlines())
+    return {name.removesuffix(".npz"): digest for digest, name in rows}
+
+
+def checksum_table(folder: Path) -> str:
+    """The sha256 sums of the stored results in a folder, as the program sha256sum writes and checks them; `save` keeps
+    them in `results.sha256`.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "empty.npz").write_bytes(b"")
+    >>> checksum_table(folder)
+    'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  empty.npz\\n'
+    """
+    files = sorted(folder.glob("*.npz"))
+    return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
 
 
 def _fetched(key: str) -> Path:
-    """A result from the project's repository, kept in the cache for this version of the library."""
-    folder = cache_folder() / f"results-{importlib.metadata.version(__package__)}"
-    file = RemoteFile(f"{key}.npz", "sha256:", (f"{_raw_address()}/book/results/{key}.npz",))
-    path = folder / file.path
+    """A result of this version of the library, from the cache or the project's repository."""
+    known, advice = checksums(), f"DEEPDYNAMICS_RESULTS may name a folder that holds {key}.npz"
+    if key not in known:
+        raise ResultMissing(f"no stored result {key!r}: this version has {', '.join(sorted(known))}; {advice}")
+    digest = known[key]
+    addresses = tuple(f"{address}/book/results/{key}.npz" for address in _addresses())
+    file = RemoteFile(f"results/{digest[:16]}/{key}.npz", f"sha256:{digest}", addresses)
+    path = cache_folder() / file.path
     if not path.is_file():
         if offline():
-            raise ResultMissing(f"no stored result {key!r} here, and DEEPDYNAMICS_OFFLINE is set")
-        if failed := download([file], folder):
-            raise ResultMissing(f"the stored result {key!r} could not be fetched: {failed[file.path]}")
+            raise ResultMissing(f"no stored result {key!r} here, and DEEPDYNAMICS_OFFLINE is set; {advice}")
+        if failed := download([file], cache_folder()):
+            raise ResultMissing(f"the stored result {key!r} could not be fetched: {failed[file.path]}; {advice}")
+    if not checksum_matches(path, file.checksum):
+        raise ValueError(f"{path} is not the stored result: its sha256 is not {digest}; remove it to fetch it again")
     return path
 
 
-def _raw_address() -> str:
-    """Where the repository's files are served: from the address in the package's metadata."""
-    urls = importlib.metadata.metadata(__package__).get_all("Project-URL") or []
-    addresses = dict(url.split(", ", 1) for url in urls)
-    if "Repository" not in addresses:
-        raise ResultMissing("the package's metadata name no repository to fetch stored results from")
-    return addresses["Repository"].rstrip("/").replace("://github.com/", "://raw.githubusercontent.com/") + "/main"
+def _addresses() -> list[str]:
+    """Where the repository's files are served, best first: at the commit that pip installed, or at the tag of this
+    version where pip recorded none; then on the default branch. (The checksum tells which file is the right one.)"""
+    try:
+        distribution = importlib.metadata.distribution(__package__)
+        urls = dict(url.split(", ", 1) for url in distribution.metadata.get_all("Project-URL") or [])
+        address = urls["Repository"]
+    except (importlib.metadata.PackageNotFoundError, KeyError) as error:
+        raise ResultMissing(
+            "the package's metadata name no repository to fetch stored results from; set DEEPDYNAMICS_RESULTS"
+        ) from error
+    source = json.loads(distribution.read_text("direct_url.json") or "{}")  # written by pip, PEP 610
+    commit, url = source.get("vcs_info", {}).get("commit_id"), source.get("url", "")
+    repository = url if commit and url.startswith("https://github.com/") else address  # a fork has its own commits
+    raw = repository.rstrip("/").removesuffix(".git").replace("://github.com/", "://raw.githubusercontent.com/")
+    return [f"{raw}/{place}" for place in (commit or f"v{distribution.version}", "main")]

@@ -7,9 +7,11 @@ thread, so that a result does not depend on how many there are.
 Progress goes to standard output, in a terminal or a live notebook only (`deepdynamics.progress`).
 """
 
+import ast
 import hashlib
 import itertools
 import os
+import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,7 +33,14 @@ Cell = dict[str, Any]
 
 
 class SweepError(RuntimeError):
-    """A cell of a sweep failed; the message names its parameters, the cause is what the function raised."""
+    """A cell of a sweep failed; the message names its parameters, the cause is what the function raised.
+
+    >>> try:
+    ...     _ = sweep(lambda x: 1 / x, {"x": [1, 0]}, workers=1)
+    ... except SweepError as error:
+    ...     print(type(error.__cause__).__name__)
+    ZeroDivisionError
+    """
 
 
 def sweep(
@@ -53,7 +62,9 @@ def sweep(
     only what is not in it. The folder belongs to one function, whose name it records.
 
     Raises `SweepError` when a cell fails (finished cells are kept in `resume`), ValueError for an empty grid, cells of
-    different shapes, an unknown backend, or a folder of another function.
+    different shapes, an unknown backend, or a folder of another function. With "dask", ModuleNotFoundError where the
+    package distributed is missing, and RuntimeError in a script that would start its own cluster outside
+    `if __name__ == "__main__":`.
 
     >>> squares = sweep(lambda x, y: x**2 + y, {"x": [1, 2, 3], "y": [0.0, 0.5]}, workers=1)
     >>> squares.dims, float(squares.sel(x=3, y=0.5))
@@ -131,9 +142,18 @@ def _finished(
 def _finished_on_dask(
     function: Callable[..., Any], cells: dict[int, Cell], workers: int | None, client: "Client | None"
 ) -> Iterator[tuple[int, Any]]:
-    from distributed import Client, LocalCluster, as_completed
-
+    try:
+        from distributed import Client, LocalCluster, as_completed
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"backend = 'dask' needs the package {error.name}: pip install \"deepdynamics[dask]\"", name=error.name
+        ) from None
     if client is None:
+        if not _main_is_guarded():
+            raise RuntimeError(
+                "backend = 'dask' starts processes that import this script again: call sweep under "
+                'if __name__ == "__main__": in a file, or take the backend "loky", which needs neither'
+            )
         count = min(workers or joblib.cpu_count(), len(cells))
         with (
             LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0") as cluster,
@@ -147,6 +167,23 @@ def _finished_on_dask(
             yield future.result()
     finally:
         client.cancel(futures)
+
+
+def _main_is_guarded() -> bool:
+    """Whether worker processes can import the program that is running without running into this call again: there is no
+    script, or the statement of it that is being executed stands under an `if`."""
+    main = sys.modules["__main__"]
+    frame = sys._getframe()
+    while frame.f_back is not None and not (frame.f_globals is vars(main) and frame.f_code.co_name == "<module>"):
+        frame = frame.f_back
+    if frame.f_globals is not vars(main) or getattr(main, "__file__", None) != frame.f_code.co_filename:
+        return True  # no script, or not one that workers would find
+    try:
+        tree = ast.parse(Path(frame.f_code.co_filename).read_text("utf-8"))
+    except OSError:  # a script from standard input, which nobody can import
+        return False
+    conditions = (node for node in ast.walk(tree) if isinstance(node, ast.If))
+    return any(node.lineno <= frame.f_lineno <= (node.end_lineno or 0) for node in conditions)
 
 
 def _assemble(axes: dict[str, list[Any]], cells: list[Cell], values: list[NDArray[Any]]) -> xarray.DataArray:
