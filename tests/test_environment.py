@@ -94,3 +94,4 @@ def test_wheel_has_the_modules_of_today_and_leaves_nothing_behind(tmp_path):
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     modules = {path.relative_to(folder / "lib").as_posix() for path in (folder / "lib").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
+    assert "deepdynamics/results.sha256" in names
