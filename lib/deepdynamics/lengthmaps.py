@@ -20,7 +20,7 @@ from deepdynamics.gaussianmoments import Activation
 
 Array = NDArray[np.float64]
 
-_LOG_Q = np.unique(np.concatenate([np.arange(-37, -14), np.arange(-14, 14, 0.25), np.arange(14, 69.0)]))
+_LOG_Q = np.unique(np.concatenate([np.arange(-37, -14), np.arange(-14, 14, 0.25), np.arange(14, 47.0)]))
 _ONE = int(np.searchsorted(_LOG_Q, 0.0))
 _ROUNDING = 4e-13  # of V(q)/q - 1
 _BLOCK = 4096  # networks whose tables are in memory together
@@ -83,7 +83,7 @@ def fixed_lengths(phi: Activation, weight_var: float, bias_var: float) -> Array:
 
 def divergence(phi: Activation, weight_var: float, bias_var: float) -> str:
     """Why there is no q*, in words."""
-    growth = float(phi.second_moment(1e30)) / 1e30 if _table(phi)[3] is None else np.inf
+    growth = float(phi.second_moment(1e20)) / 1e20 if _table(phi)[3] is None else np.inf
     where = f"weight_var = {weight_var:g}"
     if isinstance(phi, Homogeneous) and weight_var * growth == 1 and bias_var == 0:
         return f"{where}: every length is a fixed point of the length map ({phi.name}); allowed are others than {where}"
@@ -101,7 +101,7 @@ def divergence(phi: Activation, weight_var: float, bias_var: float) -> str:
 def _table(phi: Activation) -> tuple[Array, Array, Array, ValueError | None]:
     """q, E phi² and its slope by q on the grid, as far as they are known, and why they end."""
     moments, slopes, limit = [], [], None
-    for part in np.split(np.exp(_LOG_Q), [_ONE + 1, *range(_ONE + 9, len(_LOG_Q), 8)]):
+    for part in np.split(np.exp(_LOG_Q), [_ONE + 1, *range(_ONE + 17, len(_LOG_Q), 16)]):
         try:
             moment, slope = phi.second_moment(part), phi.second_moment_slope(part)
         except ValueError as error:

@@ -44,13 +44,15 @@ class Unresolved(ValueError):
 
 def _interpolation(x: Array) -> Array:
     """The matrix from values at the nodes to those of the interpolating polynomial at x (in units of the piece)."""
-    legendre = np.polynomial.legendre.legvander
-    return np.asarray(legendre(x, ORDER - 1) @ np.linalg.inv(legendre(_NODES, ORDER - 1)))
+    return np.asarray(np.polynomial.legendre.legvander(x, ORDER - 1) @ _TO_SERIES)
 
 
-_HALVES = _interpolation(np.concatenate([(_NODES - 1) / 2, (_NODES + 1) / 2]))
-_AHEAD = _interpolation(np.array([-1.1, 1.1]))
+_TO_SERIES = np.linalg.inv(np.polynomial.legendre.legvander(_NODES, ORDER - 1))
 _ENDS = _interpolation(np.array([-1.0, 1.0]))
+
+
+def _places(low: Array, high: Array) -> Array:
+    return np.asarray((low + high)[:, None] / 2 + (high - low)[:, None] / 2 * _NODES)
 
 
 class Pieces:
@@ -60,32 +62,32 @@ class Pieces:
     >>> pieces = Pieces(lambda x: np.stack([abs(x - 1 / 3), np.sign(x - 1 / 3)]), "distance")
     >>> edges, kinks = pieces.within(4.0)
     >>> kinks.round(9).tolist(), edges.round(9).tolist()
-    ([0.333333333], [-16.0, 0.333333333, 16.0])
+    ([0.333333333], [-128.0, 0.333333333, 128.0])
     """
 
     def __init__(self, sample: Function, name: str) -> None:
         self.sample, self.name = sample, name
         x = np.linspace(-1, 1, 101)
         self._size = np.abs(self._values(np.append(x, 30 * x))).max(-1)  # below its 1e-9th part nothing is resolved
-        self._edges = [np.zeros(1)]  # up to radius 2, then from each radius to eight times it
-        self._merged: dict[int, tuple[Array, Array]] = {}
+        self._known: list[Array] = []
+        self._broken: list[Array] = []
 
     def within(self, radius: float) -> tuple[Array, Array]:
-        """Edges of the pieces from -R to R, the first of R = 2, 16, 128, … that is at least ``radius``, and those of
+        """Edges of the pieces from -R to R, the first of R = 2, 128, 8192, … that is at least ``radius``, and those of
         them that are kinks or jumps.
         """
-        count = 1 + max(0, int(np.ceil(np.log2(max(radius, 2.0) / 2) / 3)))
-        if count not in self._merged:
-            while len(self._edges) < 1 + count:
-                high = 2.0 * 8.0 ** (len(self._edges) - 1)
-                low = high / 8 if len(self._edges) > 1 else 0.0
-                self._edges.append(np.concatenate([self._resolve(-high, -low), self._resolve(low, high)]))
-            edges = np.unique(np.concatenate(self._edges[: 1 + count]))
+        count = max(0, int(np.ceil(np.log2(max(radius, 2.0) / 2) / 6)))
+        while len(self._known) <= count:
+            high = 2.0 * 64.0 ** len(self._known)
+            inside = self._known[-1] if self._known else np.zeros(1)
+            start = np.concatenate([inside[-1:], high * 0.5 ** np.arange(5 if len(inside) > 1 else 3, -1, -1)])
+            edges = np.concatenate([self._resolve(-start[::-1])[:-1], inside, self._resolve(start)[1:]])
             if len(edges) > MOST:
-                raise self._unresolved(edges[-1])
+                raise self._unresolved(high)
             kinks = edges[self._kinks(edges)]
-            self._merged[count] = self._merge(edges, kinks), kinks
-        return self._merged[count]
+            self._known.append(self._merge(edges, kinks))
+            self._broken.append(kinks)
+        return self._known[count], self._broken[count]
 
     def jumps(self, radius: float) -> tuple[Array, Array, Array]:
         """Where the function jumps, and its values on the left and on the right."""
@@ -95,22 +97,22 @@ class Pieces:
         jump = np.abs(right - left) > 1e-6 * self._scale(np.abs(ends[1:, 0]), 0)
         return edges[1:-1][jump], left[jump], right[jump]
 
-    def _resolve(self, low: float, high: float) -> Array:
-        """The edges of [low, high]: bisection to the kinks, then again between them."""
-        _, kinks = self._bisect(np.array([low, high]))
-        between = np.diff(kinks, prepend=-np.inf) > 1e-12 * np.maximum(np.abs(kinks), 1)
-        edges, rest = self._bisect(np.concatenate([[low], kinks[between], [high]]))
+    def _resolve(self, start: Array) -> Array:
+        """The edges between these: bisection to the kinks, then again between them."""
+        _, kinks = self._bisect(start)
+        apart = np.diff(kinks, prepend=-np.inf) > 1e-12 * np.maximum(np.abs(kinks), 1)
+        edges, rest = self._bisect(np.unique(np.concatenate([start, kinks[apart]])))
         if len(rest) > 2 * len(kinks):  # each may be missed by rounding, on one side
-            raise self._unresolved(max(-low, high))
+            raise self._unresolved(float(np.abs(start).max()))
         return edges
 
     def _bisect(self, edges: Array) -> tuple[Array, Array]:
         """Edges between which the function is resolved, and the places on which they close in."""
         low, high, found, kinks = edges[:-1], edges[1:], [edges], []
         while len(low):
-            bad = ~self._resolved(low, high)
-            low, high = low[bad], high[bad]
             middle = (low + high) / 2
+            bad = ~self._one(low, middle, high, _RESOLVED)
+            low, middle, high = low[bad], middle[bad], high[bad]
             tiny = high - low < 4e-14 * np.maximum(np.abs(middle), 1)
             kinks.append(middle[tiny])
             found.append(middle[~tiny])
@@ -125,39 +127,45 @@ class Pieces:
         idle = 0
         for offset in itertools.cycle((1, 2)):
             inner = edges[offset:-1:2]
-            inner_low, inner_high = edges[offset - 1 : -2 : 2], edges[offset + 1 :: 2]
+            low, high = edges[offset - 1 : -2 : 2], edges[offset + 1 :: 2]
             free = ~np.isin(inner, kinks)
-            free[free] = self._resolved(inner_low[free], inner_high[free], _TO_ROUNDING)
+            free[free] = self._one(low[free], inner[free], high[free], _TO_ROUNDING)
             idle = 0 if free.any() else idle + 1
             if idle == 2:
                 return edges
             edges = np.setdiff1d(edges, inner[free])
 
-    def _resolved(self, low: Array, high: Array, tolerance: float = _RESOLVED) -> NDArray[np.bool_]:
-        """Whether the polynomials through the nodes of the pieces go through those of their halves."""
-        middle = (low + high) / 2
-        there = np.concatenate([self._at(low, middle), self._at(middle, high)], axis=-1)
-        error = np.abs(self._at(low, high) @ _HALVES.T - there).max(-1)
+    def _one(self, low: Array, middle: Array, high: Array, tolerance: float) -> NDArray[np.bool_]:
+        """Whether the polynomial through the nodes of a piece goes through those of its two parts."""
+        if len(low) == 0:
+            return np.zeros(0, bool)
+        parts = [self._at(low, middle), self._at(middle, high)]
+        there = np.concatenate(parts, axis=-1)
+        places = np.concatenate([_places(low, middle), _places(middle, high)], axis=-1)
+        matrix = _interpolation(2 * (places - low[:, None]) / (high - low)[:, None] - 1)
+        error = np.abs(np.einsum("ipn,fin->fip", matrix, self._at(low, high)) - there).max(-1)
         scale = np.stack([self._scale(np.abs(there[i]).max(-1), i) for i in (0, 1)])
         return np.asarray((error <= tolerance * scale).all(0))
 
     def _kinks(self, edges: Array) -> NDArray[np.bool_]:
-        """Edges beyond which the polynomial of one side does not go on as the function does."""
-        low, high = edges[:-1], edges[1:]
-        middle, half = (low + high) / 2, (high - low) / 2
-        ahead = self._at(low, high) @ _AHEAD.T
-        there = self._values(np.stack([middle - 1.1 * half, middle + 1.1 * half], axis=-1))
-        scale = np.stack([self._scale(np.abs(there[i]).max(-1), i) for i in (0, 1)])[..., None]
-        broken = (np.abs(ahead - there) > 1e-5 * scale).any(0)
-        kink = np.zeros(len(edges), bool)
-        kink[1:-1] = broken[:-1, 1] | broken[1:, 0]
-        return kink
+        """Edges a little beyond which the polynomial of one side does not go on as the function does."""
+        low, middle, high = edges[:-2], edges[1:-1], edges[2:]
+        step = 0.05 * np.minimum(middle - low, high - middle)
+        broken = np.zeros(len(edges), bool)
+        for start, end, side in ((low, middle, 1), (middle, high, -1)):
+            beyond = (middle + side * step)[:, None]
+            matrix = _interpolation(2 * (beyond - start[:, None]) / (end - start)[:, None] - 1)
+            there = self._values(beyond)
+            error = np.abs(np.einsum("ipn,fin->fip", matrix, self._at(start, end)) - there).max(-1)
+            scale = np.stack([self._scale(np.abs(there[i]).max(-1), i) for i in (0, 1)])
+            broken[1:-1] |= (error > 1e-6 * scale).any(0)
+        return broken
 
     def _scale(self, size: Array, i: int) -> Array:
         return np.maximum(size, self._size[i])
 
     def _at(self, low: Array, high: Array) -> Array:
-        return self._values((low + high)[:, None] / 2 + (high - low)[:, None] / 2 * _NODES)
+        return self._values(_places(low, high))
 
     def _values(self, x: Array) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -329,7 +337,7 @@ def _across(
 
 class EqualVariances:
     """A function f(q, c) of pairs of equal variance, smooth in log q and in the angle arccos |c|: point by point for
-    few, by interpolation in both for many; f takes flat arrays.
+    few, by interpolation in both for many, to 1e-10 of its largest value; f takes flat arrays.
 
     >>> many = np.linspace(1.0, 1.1, 200)
     >>> found = EqualVariances(lambda q, c: np.sqrt(q) * np.arccos(c))(many, np.full(200, 0.3))
@@ -337,42 +345,55 @@ class EqualVariances:
     True
     """
 
-    _WIDTH, _LENGTHS, _ANGLES = 1.0, 14, 32
+    _LENGTHS, _ANGLES = 14, (32, 64, 128)  # of an interval of log q of length 1, and of the quadrant
 
     def __init__(self, f: Callable[[Array, Array], Array]) -> None:
         self.f = f
-        self._tables: dict[tuple[int, bool], Array] = {}
+        self._tables: dict[tuple[int, bool], Array | None] = {}
 
     def __call__(self, q: Array, c: Array) -> Array:
         q, c = np.broadcast_arrays(q, c)
         shape, q, c = q.shape, q.ravel(), c.ravel()
-        out = np.empty(q.shape)
-        log_q = np.log(np.maximum(q, 1e-300))
-        cell, reflected = np.floor(log_q / self._WIDTH).astype(int), c < 0
-        few = np.ones(q.shape, bool)
+        out, one_by_one = np.empty(q.shape), np.ones(q.shape, bool)
+        cell, reflected = np.floor(np.log(np.maximum(q, 1e-300))).astype(int), c < 0
         keys, place, size = np.unique(2 * cell + reflected, return_inverse=True, return_counts=True)
-        for i in np.flatnonzero(size > self._LENGTHS * self._ANGLES / 4):
+        for i in np.flatnonzero(size > self._LENGTHS * self._ANGLES[0] / 4):
             here = np.flatnonzero(place == i)
-            if q[here].max() < 1e-200:
-                continue
-            few[here] = False
-            t = 2 * (log_q[here] / self._WIDTH - keys[i] // 2) - 1
-            angle = 4 / np.pi * np.arccos(np.abs(c[here])) - 1
-            table = self._table(int(keys[i] // 2), bool(keys[i] % 2))
-            rows = _barycentric(_chebyshev(self._LENGTHS), t) @ table
-            out[here] = (rows * _barycentric(_chebyshev(self._ANGLES), angle)).sum(1)
-        out[few] = self.f(q[few], c[few])
+            table = self._table(int(keys[i] // 2), bool(keys[i] % 2)) if q[here].min() > 1e-200 else None
+            if table is not None:
+                out[here] = _interpolated(table, keys[i] // 2, q[here], c[here])
+                one_by_one[here] = False
+        out[one_by_one] = self.f(q[one_by_one], c[one_by_one])
         return out.reshape(shape)
 
-    def _table(self, cell: int, reflected: bool) -> Array:
-        """Values at Chebyshev points (of log q, of the angle)."""
+    def _table(self, cell: int, reflected: bool) -> Array | None:
+        """Values at Chebyshev points (of log q, of the angle), as many as it takes; None where 128 are too few."""
         key = cell, reflected
         if key not in self._tables:
-            q = np.exp(self._WIDTH * (cell + (_chebyshev(self._LENGTHS) + 1) / 2))
-            c = np.cos(np.pi / 4 * (_chebyshev(self._ANGLES) + 1)) * (-1 if reflected else 1)
-            grid = [each.ravel() for each in np.meshgrid(q, c, indexing="ij")]
-            self._tables[key] = self.f(*grid).reshape(len(q), len(c))
+            self._tables[key] = None
+            side = -1 if reflected else 1
+            places = np.linspace(0.03, 0.97, 13)
+            q, c = np.exp(cell + places[(7 * np.arange(13)) % 13]), side * np.cos(np.pi / 2 * places)
+            exact = self.f(q, c)
+            for angles in self._ANGLES:
+                grid = np.meshgrid(
+                    np.exp(cell + (_chebyshev(self._LENGTHS) + 1) / 2),
+                    side * np.cos(np.pi / 4 * (_chebyshev(angles) + 1)),
+                    indexing="ij",
+                )
+                table = self.f(*(each.ravel() for each in grid)).reshape(self._LENGTHS, angles)
+                if not np.isfinite(table).all():
+                    break
+                if np.abs(_interpolated(table, cell, q, c) - exact).max() <= 1e-10 * np.abs(table).max():
+                    self._tables[key] = table
+                    break
         return self._tables[key]
+
+
+def _interpolated(table: Array, cell: int, q: Array, c: Array) -> Array:
+    lengths, angles = (_chebyshev(n) for n in table.shape)
+    rows = _barycentric(lengths, 2 * (np.log(q) - cell) - 1) @ table
+    return np.asarray((rows * _barycentric(angles, 4 / np.pi * np.arccos(np.abs(c)) - 1)).sum(1))
 
 
 def _chebyshev(n: int) -> Array:
