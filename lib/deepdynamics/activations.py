@@ -117,9 +117,7 @@ def get(activation: ActivationLike) -> Activation:
     if isinstance(activation, nn.Module):
         return _of_module(activation) or _wrapped(activation)
     if not callable(activation):
-        raise ValueError(
-            f"activation = {activation!r}: a name, a torch.nn.Module or a callable on tensors is allowed"
-        )
+        raise ValueError(f"activation = {activation!r}: a name, a torch.nn.Module or a callable on tensors is allowed")
     try:
         return _kept(activation)
     except TypeError:  # a callable without a hash

@@ -12,6 +12,7 @@ from scipy.special import erf, erfc, owens_t
 
 from deepdynamics import gaussianintegrals as gauss
 from deepdynamics.gaussianmoments import Activation, backend
+from deepdynamics.numericalactivations import PiecewiseActivation
 from deepdynamics.realarrays import real
 
 Array = NDArray[np.float64]
@@ -90,7 +91,9 @@ class LeakyReLU(Homogeneous):
     """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
-        super().__init__(negative_slope, 1.0, "leaky_relu" if negative_slope == 0.01 else f"leaky_relu({negative_slope:g})")
+        super().__init__(
+            negative_slope, 1.0, "leaky_relu" if negative_slope == 0.01 else f"leaky_relu({negative_slope:g})"
+        )
 
     def __call__(self, x: Any) -> Any:
         xp, x = backend(x)
@@ -235,12 +238,14 @@ class Gaussian(Activation):
         return np.sqrt(qa * qb) * c * (1 + qa + qb + qa * qb * gauss.sine(c) ** 2) ** -1.5
 
 
-class HardTanh(Activation):
+class HardTanh(PiecewiseActivation):
     r"""clip(x, -1, 1). The two-point functions reduce to :math:`P(|u|<1, |v|<1)` and truncated moments of a bivariate
-    normal law (Rosenbaum 1961), hence to Owen's T function.
+    normal law (Rosenbaum 1961), hence to Owen's T function; where its terms cancel (variances above 10^4, correlations
+    within 10^-6 of ±1), the integrals are those over the pieces.
     """
 
     name = "hardtanh"
+    mean_slope = Activation.mean_slope
 
     def __call__(self, x: Any) -> Any:
         return torch.nn.functional.hardtanh(x) if isinstance(x, torch.Tensor) else np.clip(real("x", x), -1, 1)
@@ -266,6 +271,14 @@ class HardTanh(Activation):
         return np.asarray(erf(gauss.inverse(np.sqrt(2 * q))))
 
     def _covariance(self, qa: Array, qb: Array, c: Array) -> Array:
+        cancels = (np.maximum(qa, qb) > 1e4) | (np.abs(c) > 1 - 1e-6)
+        out = np.asarray(self._owen(qa, qb, c))
+        if cancels.any():
+            cancels, qa, qb, c = np.broadcast_arrays(cancels, qa, qb, c)
+            out[cancels] = self._pairs(self, qa[cancels], qb[cancels], c[cancels])
+        return out
+
+    def _owen(self, qa: Array, qb: Array, c: Array) -> Array:
         # below a variance of 0.01 no unit is clipped (the edge is 10 standard deviations away): E u phi(v) = qab E phi'
         never = np.minimum(qa, qb) < 0.01
         sa, sb = (np.sqrt(np.maximum(q, 0.01)) for q in (qa, qb))

@@ -39,7 +39,9 @@ class Elementwise(PiecewiseActivation):
         if isinstance(x, Tensor):
             return self._apply(self.function, x)
         with torch.no_grad():
-            return self._apply(self._exact, torch.from_numpy(np.atleast_1d(real("x", x)))).numpy().reshape(np.shape(x))[()]
+            return (
+                self._apply(self._exact, torch.from_numpy(np.atleast_1d(real("x", x)))).numpy().reshape(np.shape(x))[()]
+            )
 
     def slope(self, x: Any) -> Any:
         if isinstance(x, Tensor):
@@ -50,14 +52,15 @@ class Elementwise(PiecewiseActivation):
         return function(x.clone() if getattr(function, "inplace", False) else x)
 
     def _slope(self, function: Callable[[Tensor], Any], x: Tensor) -> Tensor:
-        graph = x.requires_grad and torch.is_grad_enabled()
-        with torch.enable_grad():
-            start = x if graph else x.detach().clone().requires_grad_()
-            y = self._apply(function, start)
-            if not y.requires_grad:  # constant where it is differentiable
-                return torch.zeros_like(x)
-            (slope,) = torch.autograd.grad(y.sum(), start, create_graph=graph, allow_unused=True)
-        return torch.zeros_like(x) if slope is None else slope
+        try:  # under the transforms of torch.func as well
+            y, back = torch.func.vjp(lambda x: self._apply(function, x), x)
+            return back(torch.ones_like(y))[0]
+        except RuntimeError:  # an autograd.Function of the old kind
+            graph = x.requires_grad and torch.is_grad_enabled()
+            with torch.enable_grad():
+                start = x if graph else x.detach().clone().requires_grad_()
+                y = self._apply(function, start)
+                return torch.autograd.grad(y.sum(), start, create_graph=graph)[0]
 
     def _check(self) -> None:
         x = torch.tensor([0.3, -1.7, 0.05, 2.9, -0.4, 7.3, -11.0, 1.0], dtype=torch.float64)
@@ -65,15 +68,19 @@ class Elementwise(PiecewiseActivation):
         try:
             with torch.no_grad():
                 y, again, part = (self._apply(self._exact, each) for each in (x.clone(), x.clone(), x[::2].clone()))
-                slope = self._slope(self._exact, x)
+                slope = self._slope(self._exact, x) if isinstance(y, Tensor) and y.shape == x.shape else x
         except Exception as error:
-            raise ValueError(f"activation = {self.name}: {allowed}; it raises {type(error).__name__}: {error}") from error
+            raise ValueError(
+                f"activation = {self.name}: {allowed}; it raises {type(error).__name__}: {error}"
+            ) from error
         if not isinstance(y, Tensor) or y.shape != x.shape or y.is_complex():
             got = f"shape {tuple(y.shape)}, {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
             raise ValueError(f"activation = {self.name}: {allowed}; of shape (8,), float64, it makes {got}")
         if not (y.isfinite().all() and slope.isfinite().all()):
             raise ValueError(f"activation = {self.name}: finite values are allowed; at {x.tolist()} it is {y.tolist()}")
         if not torch.equal(y, again):
-            raise ValueError(f"activation = {self.name}: two calls differ; a module without chance, .eval(), is allowed")
+            raise ValueError(
+                f"activation = {self.name}: two calls differ; a module without chance, .eval(), is allowed"
+            )
         if not torch.allclose(part, y[::2], rtol=1e-12, atol=1e-300):
             raise ValueError(f"activation = {self.name}: {allowed}; here a number depends on the others")

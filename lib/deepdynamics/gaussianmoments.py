@@ -162,12 +162,20 @@ class Activation:
 
 
 def backend(x: Any) -> tuple[Any, Any]:
-    """torch and the tensor, or numpy and the array."""
+    """torch and the tensor, or numpy and the array.
+
+    >>> backend(torch.ones(1))[0] is torch, backend([1, 2])[1].tolist()
+    (True, [1.0, 2.0])
+    """
     return (torch, x) if isinstance(x, torch.Tensor) else (np, real("x", x))
 
 
 def variance(name: str, q: ArrayLike) -> Array:
-    """Checked."""
+    """Checked: finite numbers, not negative.
+
+    >>> variance("q", [1, 2]).tolist()
+    [1.0, 2.0]
+    """
     array = real(name, q)
     if not (np.isfinite(array) & (array >= 0)).all():
         raise ValueError(f"{name} = {array}: a variance is finite and not negative")

@@ -82,7 +82,12 @@ def fixed_lengths(phi: Activation, weight_var: float, bias_var: float) -> Array:
 
 
 def divergence(phi: Activation, weight_var: float, bias_var: float) -> str:
-    """Why there is no q*, in words."""
+    """Why there is no q*, in words.
+
+    >>> from deepdynamics import activations
+    >>> divergence(activations.get("relu"), 3.0, 0.1)
+    'weight_var = 3: lengths grow without bound from q = 1 (relu); they settle for weight_var < 2'
+    """
     growth = float(phi.second_moment(1e20)) / 1e20 if _table(phi)[3] is None else np.inf
     where = f"weight_var = {weight_var:g}"
     if isinstance(phi, Homogeneous) and weight_var * growth == 1 and bias_var == 0:
@@ -183,9 +188,7 @@ def _look_between(
                 break
 
 
-def _turn(
-    phi: Activation, w: Array, b: Array, low: float, high: float, excess: Array, slope: Array
-) -> float | None:
+def _turn(phi: Activation, w: Array, b: Array, low: float, high: float, excess: Array, slope: Array) -> float | None:
     """Where the excess, of one sign at both ends, has the other in between."""
     if excess[0] * slope[0] >= 0 or excess[1] * slope[1] <= 0:
         return None

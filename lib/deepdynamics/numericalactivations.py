@@ -245,7 +245,9 @@ class SmoothActivation(PiecewiseActivation):
         """
         checked = variance("q", q)
         if (checked > self._longest).any():
-            raise ValueError(f"q = {checked}: at most {self._longest:g} is allowed for {self.name}, whose series is short")
+            raise ValueError(
+                f"q = {checked}: at most {self._longest:g} is allowed for {self.name}, whose series is short"
+            )
         coefficients, ks = gauss.hermite_coefficients(
             self, checked, self.strip, self.parity, gauss.mehler_terms(checked, self.strip)
         )
@@ -394,4 +396,3 @@ class ELU(PiecewiseActivation):
 
 def _sigmoid(x: Any) -> Any:
     return torch.sigmoid(x) if isinstance(x, torch.Tensor) else expit(real("x", x))
-

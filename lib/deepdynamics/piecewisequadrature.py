@@ -3,13 +3,13 @@ r"""Gaussian integrals of functions that are smooth in pieces.
 :class:`Pieces` finds the edges between which a function and its derivative are resolved by 16 Gauss-Legendre nodes:
 bisection, which closes in on kinks and jumps; these become edges themselves, with no grading needed towards them. An
 integral over a Gaussian puts nodes between all edges, those of the function and those of a mesh on the scale of the
-Gaussian. Over pairs it goes along the axes of the joint law,
+Gaussian. An integral over pairs goes along the axes of the joint law,
 
 .. math:: u = \sqrt{q_a}\,(\alpha x + \beta y),\qquad v = \pm\sqrt{q_b}\,(\alpha x - \beta y),\qquad
     \alpha^2 = (1 + |c|)/2,\quad \beta^2 = (1 - |c|)/2,
 
 x and y standard normal: over y between the lines on which u or v meets an edge, then over x, where what is left of a
-kink is smooth on the scale :math:`\beta/\alpha`. Cost and memory grow like the logarithm of the variances for functions
+kink is smooth on the scale :math:`\beta/\alpha`, between the places at which u and v meet kinks at once. Cost and memory grow like the logarithm of the variances for functions
 that straighten out, and are bounded for all: where a function needs more than ``MOST`` pieces, :class:`Unresolved`.
 """
 
@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 Function = Callable[[Any], Any]
 
 ORDER = 16
-MOST, MOST_OF_PAIRS = 2048, 256  # pieces of a function
+MOST, MOST_OF_PAIRS, MOST_KINKS = 2048, 256, 64  # pieces of a function, and those and kinks where pairs are asked for
 REACH, FURTHEST = 9.5, 38.0  # standard deviations: e^(-45) is left out, and what float64 does not hold
 _RESOLVED = 1e-9  # of the interpolation; the quadrature is right to about the square of it
 _TO_ROUNDING = 1e-13
@@ -62,7 +62,7 @@ class Pieces:
     >>> pieces = Pieces(lambda x: np.stack([abs(x - 1 / 3), np.sign(x - 1 / 3)]), "distance")
     >>> edges, kinks = pieces.within(4.0)
     >>> kinks.round(9).tolist(), edges.round(9).tolist()
-    ([0.333333333], [-128.0, 0.333333333, 128.0])
+    ([0.333333333], [-8.0, 0.333333333, 8.0])
     """
 
     def __init__(self, sample: Function, name: str) -> None:
@@ -73,14 +73,17 @@ class Pieces:
         self._broken: list[Array] = []
 
     def within(self, radius: float) -> tuple[Array, Array]:
-        """Edges of the pieces from -R to R, the first of R = 2, 128, 8192, … that is at least ``radius``, and those of
+        """Edges of the pieces from -R to R, the first of R = 2, 8, 32, … that is at least ``radius``, and those of
         them that are kinks or jumps.
+
+        >>> Pieces(lambda x: np.stack([x, np.ones_like(x)]), "line").within(5.0)[0].tolist()
+        [-8.0, 0.0, 8.0]
         """
-        count = max(0, int(np.ceil(np.log2(max(radius, 2.0) / 2) / 6)))
+        count = max(0, int(np.ceil(np.log2(max(radius, 2.0) / 2) / 2)))
         while len(self._known) <= count:
-            high = 2.0 * 64.0 ** len(self._known)
+            high = 2.0 * 4.0 ** len(self._known)
             inside = self._known[-1] if self._known else np.zeros(1)
-            start = np.concatenate([inside[-1:], high * 0.5 ** np.arange(5 if len(inside) > 1 else 3, -1, -1)])
+            start = np.concatenate([inside[-1:], high * 0.5 ** np.arange(1 if len(inside) > 1 else 3, -1, -1)])
             edges = np.concatenate([self._resolve(-start[::-1])[:-1], inside, self._resolve(start)[1:]])
             if len(edges) > MOST:
                 raise self._unresolved(high)
@@ -90,7 +93,11 @@ class Pieces:
         return self._known[count], self._broken[count]
 
     def jumps(self, radius: float) -> tuple[Array, Array, Array]:
-        """Where the function jumps, and its values on the left and on the right."""
+        """Where the function jumps, and its values on the left and on the right.
+
+        >>> [each.round(9).tolist() for each in Pieces(lambda x: np.stack([np.sign(x), 0 * x]), "sign").jumps(1.0)]
+        [[0.0], [-1.0], [1.0]]
+        """
         edges, _ = self.within(radius)
         ends = self._at(edges[:-1], edges[1:])[0] @ _ENDS.T  # (pieces, 2)
         left, right = ends[:-1, 1], ends[1:, 0]
@@ -199,13 +206,15 @@ def _mesh(reach: float) -> Array:
     return np.linspace(-reach, reach, 1 + 2 * round(reach / 1.9))
 
 
-def gaussian_mean(
-    f: Function, q: Array, pieces: Pieces, centre: Array | None = None, *, reach: float = REACH
-) -> Array:
+def gaussian_mean(f: Function, q: Array, pieces: Pieces, centre: Array | None = None, *, reach: float = REACH) -> Array:
     """E f(centre + √q z) for f smooth on the pieces, q > 0, centre 0 unless it is given. Relative accuracy 1e-12 of
     E |f|.
 
     Where the mass lies in the tails, they are followed to where float64 ends; :class:`Unresolved` if it lies beyond.
+
+    >>> pieces = Pieces(lambda x: np.stack([abs(x), np.sign(x)]), "abs")
+    >>> bool(abs(gaussian_mean(np.abs, np.array([np.pi / 2]), pieces)[0] - 1) < 1e-14)
+    True
     """
     flat, out = q.ravel(), np.empty(q.size)
     middle = np.zeros(q.size) if centre is None else np.broadcast_to(centre, q.shape).ravel()
@@ -245,7 +254,12 @@ def _too_fast(pieces: Pieces, q: float) -> Unresolved:
 
 
 def rule(q: float, pieces: Pieces) -> tuple[Array, Array]:
-    """Nodes x and weights of E f(√q z) = Σ w f(x), for f smooth on the pieces."""
+    """Nodes x and weights of E f(√q z) = Σ w f(x), for f smooth on the pieces.
+
+    >>> x, w = rule(np.pi / 2, Pieces(lambda x: np.stack([abs(x), np.sign(x)]), "abs"))
+    >>> bool(abs(w @ abs(x) - 1) < 1e-14)
+    True
+    """
     edges, _ = pieces.within(REACH * q**0.5)
     z, w, _ = _panels(_mean_edges(np.array([q**0.5]), np.zeros(1), edges, REACH))
     return (q**0.5 * z).ravel(), (w * normal(z)).ravel()
@@ -285,15 +299,22 @@ def _pair_block(
     side = np.where(c < 0, -1.0, 1.0)[:, None]
     alpha, beta = np.sqrt((1 + np.abs(c)) / 2)[:, None], np.sqrt((1 - np.abs(c)) / 2)[:, None]
     ra, rb = np.sqrt(qa)[:, None], np.sqrt(qb)[:, None]
-    edges, kinks = pieces.within(2**0.5 * reach * float(max(ra.max(), rb.max())))
-    if len(edges) > MOST_OF_PAIRS:
-        raise Unresolved(f"{pieces.name} has more than {MOST_OF_PAIRS} pieces on [-{edges[-1]:g}, {edges[-1]:g}]")
+    radius = 2**0.5 * reach * float(max(ra.max(), rb.max()))
+    edges, kinks = (each[np.abs(each) < radius] for each in pieces.within(radius))
+    if len(edges) > MOST_OF_PAIRS or len(kinks) > MOST_KINKS:
+        raise Unresolved(
+            f"{pieces.name} has {len(edges) + 1} pieces and {len(kinks)} kinks on [-{radius:g}, {radius:g}]; "
+            f"{MOST_OF_PAIRS} and {MOST_KINKS} are allowed for integrals over pairs"
+        )
     same = bool((ra == rb).all() and (side > 0).all())
     along = [np.broadcast_to(_mesh(reach), (len(c), len(_mesh(reach))))]
     for deviation, sign in ((ra, 1.0),) if same else ((ra, 1.0), (rb, side)):
         along.append(sign * edges / (deviation * alpha))
         smoothed = (sign * kinks / (deviation * alpha))[..., None] + (beta / alpha)[..., None] * _SMOOTHED
         along.append(smoothed.reshape(len(c), -1))
+    # where u and v meet kinks at once, what is left over y is not smooth in x
+    corners = kinks[:, None] / ra[..., None] + side[..., None] * kinks / rb[..., None]
+    along.append(corners.reshape(len(c), -1) / (2 * alpha))
     x, wx, row = _panels(np.sort(np.clip(np.concatenate(along, axis=1), -reach, reach), axis=1))
     centre, rows = np.abs(x[:, ORDER // 2]), row
     shape, x, row = x.shape, x.ravel(), np.repeat(row, ORDER)
