@@ -57,11 +57,11 @@ def test_docstrings():
         assert doctest.testmod(module).failed == 0
 
 
-MODULES = (
-    *("activations architectures closedforms elementwise freeprobability gainnetworks gaussianintegrals".split()),
-    *("gaussianmoments lengthmaps meanfield networks numericalactivations piecewisequadrature".split()),
-    *("randomnetworks realarrays".split()),
-)
+MODULES = [
+    *("activations", "architectures", "closedforms", "elementwise", "freeprobability", "gainnetworks"),
+    *("gaussianintegrals", "gaussianmoments", "lengthmaps", "meanfield", "networks", "numericalactivations"),
+    *("piecewisequadrature", "randomnetworks", "realarrays"),
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,6 +1,7 @@
 """Networks with a gain: the theory against closed forms, quadrature and networks; the networks against autograd."""
 
 import doctest
+from functools import partial
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_any_activation_and_any_array():
         activation = activations.get(phi)
         W, x = [np.eye(3), [[0.1, 0.2, 0.3]]], np.array([1.0, -0.5, 0.2])
         J = factors(W, x, 1.3, phi)
-        exact = torch.func.jacrev(lambda x: through(W, x, 1.3, activation))(torch.from_numpy(x))
+        exact = torch.func.jacrev(partial(through, W, gain=1.3, phi=activation))(torch.from_numpy(x))
         torch.testing.assert_close(J[1] @ J[0], exact)
         assert second_moments(W, [[1.0, 0.0, 2.0]], [1.0, 2.0], phi).shape == (3, 2, 1)
     assert [tuple(M.shape) for M in draw("gaussian", np.array([3, 2]), seed=0)] == [(2, 3)]

@@ -30,9 +30,8 @@ class Elementwise(PiecewiseActivation):
         self.function = function
         self.name = repr(function) if isinstance(function, nn.Module) else getattr(function, "__name__", repr(function))
         self._exact = function
-        if isinstance(function, nn.Module):
-            if any(True for _ in (*function.parameters(), *function.buffers())):
-                self._exact = copy.deepcopy(function).cpu().double()
+        if isinstance(function, nn.Module) and [*function.parameters(), *function.buffers()]:
+            self._exact = copy.deepcopy(function).cpu().double()
         self._check()
 
     def __call__(self, x: Any) -> Any:
@@ -53,8 +52,9 @@ class Elementwise(PiecewiseActivation):
 
     def _slope(self, function: Callable[[Tensor], Any], x: Tensor) -> Tensor:
         try:  # under the transforms of torch.func as well
-            y, back = torch.func.vjp(lambda x: self._apply(function, x), x)
-            return back(torch.ones_like(y))[0]
+            y, back, *_ = torch.func.vjp(lambda x: self._apply(function, x), x)
+            slope: Tensor = back(torch.ones_like(y))[0]
+            return slope
         except RuntimeError:  # an autograd.Function of the old kind
             graph = x.requires_grad and torch.is_grad_enabled()
             with torch.enable_grad():

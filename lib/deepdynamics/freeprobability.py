@@ -443,9 +443,10 @@ def multiply_marchenko_pastur(points: ArrayLike, weights: ArrayLike, ratio: floa
     :func:`marchenko_pastur`; the shape of ``z``, complex. z is any number off the support, real ones included.
 
     Silverstein's equation m = Σ w/(t (1 - ratio - ratio z m) - z) by Newton's method, from far above the axis down to
-    z; on the real axis the solution is followed to it, and is the right one where z rises with v = ratio m -
-    (1 - ratio)/z (Silverstein and Choi 1995), which no solution does on the support. The density at x is Im m(x + i0)/π.
-    Raises ``ValueError`` for bad laws and ratios and for z on the support, ``RuntimeError`` where Newton's method fails.
+    z; on the real axis the solution is followed to it, and is the right one where z rises with
+    v = ratio m - (1 - ratio)/z (Silverstein and Choi 1995), which no solution does on the support. The density at x is
+    Im m(x + i0)/π. Raises ``ValueError`` for bad laws and ratios and for z on the support, ``RuntimeError`` where
+    Newton's method fails.
 
     >>> m = multiply_marchenko_pastur([1.0], [1.0], 0.5, 1.0 + 1e-9j)
     >>> bool(abs(m.imag / math.pi - marchenko_pastur(1.0, 0.5)) < 1e-7)
@@ -453,7 +454,7 @@ def multiply_marchenko_pastur(points: ArrayLike, weights: ArrayLike, ratio: floa
     >>> multiply_marchenko_pastur([1.0], [1.0], 0.5, [0.0, 4.5]).round(9)
     array([ 2.        +0.j, -0.30094415+0.j])
     """
-    law = DerivativeLaw(points, weights)
+    law = DerivativeLaw(real("points", points), real("weights", weights))
     if not 0 < ratio < math.inf:
         raise ValueError(f"ratio = {ratio}: a positive finite number is allowed")
     z, ratio = np.asarray(plain(z), dtype=np.complex128), float(ratio)

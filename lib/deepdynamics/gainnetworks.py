@@ -134,14 +134,14 @@ def factors(
     """
     phi = activations.get(activation)
     _not_negative("gain", gain)
-    x, gain = tensor("x", x), float(gain)
-    if x.ndim != 1:
-        raise ValueError(f"x of shape {tuple(x.shape)}: one input, without a batch axis, is allowed")
+    state, gain = tensor("x", x), float(gain)
+    if state.ndim != 1:
+        raise ValueError(f"x of shape {tuple(state.shape)}: one input, without a batch axis, is allowed")
     found = []
     for W in (tensor("matrices", each) for each in matrices):
-        u = gain * (W @ x.to(W.dtype))
+        u = gain * (W @ state.to(W.dtype))
         found.append((gain * phi.slope(u))[:, None] * W)
-        x = phi(u)
+        state = phi(u)
     return found
 
 

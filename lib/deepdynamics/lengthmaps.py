@@ -1,16 +1,16 @@
 r"""Fixed points of the length map :math:`q \mapsto V(q) = \sigma_w^2\,E\,\phi(\sqrt q z)^2 + \sigma_b^2`.
 
-A map that grows less than proportionally (tanh) has one that lengths approach. Others have several (GELU: a stable one,
-and an unstable one beyond which lengths diverge). All are found from one table of :math:`E\,\phi(\sqrt q z)^2` on a grid
-in log q and its slopes: by the sign of V(q) - q, and where two of them lie between neighbours of the grid, by the
-extremum between them. V(q) never falls faster than :math:`q^{-1/2}` (the Gaussian density
-of variance q at a place, times √q, rises with q), so that lengths do not oscillate for ever.
+A map that grows less than proportionally (tanh) has one that lengths approach. Others have several (GELU: a stable
+one, and an unstable one beyond which lengths diverge). All are found from one table of :math:`E\,\phi(\sqrt q z)^2` on a
+grid in log q and its slopes: by the sign of V(q) - q, and where two of them lie between neighbours of the grid, by the
+extremum between them. V(q) never falls faster than :math:`q^{-1/2}` (the Gaussian density of variance q at a place,
+times √q, rises with q), so that lengths do not oscillate for ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,14 +70,14 @@ def fixed_lengths(phi: Activation, weight_var: float, bias_var: float) -> Array:
             cells = [] if turn is None else [(low, turn), (turn, high)]
         for left, right in cells:
             sign = np.sign(_one_excess(phi, w, b, left))
-            f = lambda x, s=sign: s * _one_excess(phi, w, b, x)  # noqa: E731
-            found.append(float(np.exp(root(f, np.array([left]), np.array([right])))[0]))
+            signed = partial(_signed_excess, phi, w, b, sign)
+            found.append(float(np.exp(root(signed, np.array([left]), np.array([right])))[0]))
     floor = weight_var * float(phi.second_moment(0.0)) + bias_var
     if floor == 0:
         return np.array([0.0, *found])
     if len(excess) and excess[0] < 0:  # below the grid
-        f = lambda x: _one_excess(phi, w, b, x)  # noqa: E731
-        found.insert(0, float(np.exp(root(f, np.log([floor / 2]), log_q[:1]))[0]))
+        signed = partial(_signed_excess, phi, w, b, np.ones(1))
+        found.insert(0, float(np.exp(root(signed, np.log([floor / 2]), log_q[:1]))[0]))
     return np.array(found)
 
 
@@ -105,7 +105,9 @@ def divergence(phi: Activation, weight_var: float, bias_var: float) -> str:
 @lru_cache(maxsize=64)
 def _table(phi: Activation) -> tuple[Array, Array, Array, ValueError | None]:
     """q, E phi² and its slope by q on the grid, as far as they are known, and why they end."""
-    moments, slopes, limit = [], [], None
+    moments: list[Array] = []
+    slopes: list[Array] = []
+    limit: ValueError | None = None
     for part in np.split(np.exp(_LOG_Q), [_ONE + 1, *range(_ONE + 17, len(_LOG_Q), 16)]):
         try:
             moment, slope = phi.second_moment(part), phi.second_moment_slope(part)
@@ -128,12 +130,16 @@ def _excess(phi: Activation, w: Array, b: Array) -> tuple[Array, Array, Array]:
     return log_q, mapped / q - 1, w[:, None] * by_q - mapped / q
 
 
+def _signed_excess(phi: Activation, w: Array, b: Array, sign: Array, log_q: Array) -> Array:
+    return sign * _one_excess(phi, w, b, log_q)
+
+
 def _one_excess(phi: Activation, w: Array, b: Array, log_q: Array) -> Array:
     return np.asarray(np.log(w * phi.second_moment(np.exp(log_q)) + b) - log_q)
 
 
 def _next_to_one(phi: Activation, w: Array, b: Array) -> Array:
-    log_q, excess, slope = _excess(phi, w, b)
+    _, excess, slope = _excess(phi, w, b)
     last = excess.shape[1] - 1
     up = excess[:, _ONE] > _ROUNDING
     # the first place above with V < q, or below with V > q
@@ -181,7 +187,7 @@ def _look_between(
             if (found[i] or bottom[i]) and (x[0] >= high_x[i] if up[i] else x[1] <= low_x[i]):
                 break
             one = slice(i, i + 1)
-            turn = _turn(phi, w[one], b[one], *x, excess[i, j : j + 2], slope[i, j : j + 2])
+            turn = _turn(phi, w[one], b[one], float(x[0]), float(x[1]), excess[i, j : j + 2], slope[i, j : j + 2])
             if turn is not None:
                 low_x[i], high_x[i] = (x[0], turn) if up[i] else (turn, x[1])
                 found[i], bottom[i] = True, False

@@ -187,9 +187,9 @@ class MeanField(_RandomLayer):
 
     ``activation`` is a name or any function (:func:`deepdynamics.activations.get`), ``weight_var`` = σ_w² and
     ``bias_var`` = σ_b² are variances. ``q_star`` is the fixed point of the length map that lengths approach from
-    q = 1 (``fixed_points`` has all of them: GELU and its like have several), ``chi_1`` the slope at 1 of the correlation
-    map there, ``c_star`` the fixed point of this map that correlations approach and ``chi_c_star`` the slope there.
-    Distances to the fixed points shrink like exp(-layers/xi_q), exp(-layers/xi_c); gradients like
+    q = 1 (``fixed_points`` has all of them: GELU and its like have several), ``chi_1`` the slope at 1 of the
+    correlation map there, ``c_star`` the fixed point of this map that correlations approach and ``chi_c_star`` the slope
+    there. Distances to the fixed points shrink like exp(-layers/xi_q), exp(-layers/xi_c); gradients like
     exp(-layers/xi_grad), which is negative where they explode. Where lengths diverge from q = 1 (ReLU with σ_w² >= 2,
     linear with σ_w² >= 1) ``q_star`` and all that needs it raise ValueError.
 
@@ -355,8 +355,8 @@ def critical_weight_var(activation: ActivationLike, bias_var: ArrayLike) -> Crit
         q[todo] = np.where(_reached(phi, found, flat[todo]), found, np.nan)
     if np.isnan(q).any():
         raise ValueError(f"{phi.name} has no critical point with bias_var = {bias}, q* between 1e-6 and 1e3")
-    q = q.reshape(bias.shape)
-    return CriticalPoint((1 / phi.slope_moment(q, 2))[()], q[()])
+    q_star = q.reshape(bias.shape)
+    return CriticalPoint((1 / phi.slope_moment(q_star, 2))[()], q_star[()])
 
 
 def _reached(phi: Activation, q: Array, bias_var: Array) -> NDArray[np.bool_]:

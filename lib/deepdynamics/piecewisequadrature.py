@@ -9,13 +9,13 @@ Gaussian. An integral over pairs goes along the axes of the joint law,
     \alpha^2 = (1 + |c|)/2,\quad \beta^2 = (1 - |c|)/2,
 
 x and y standard normal: over y between the lines on which u or v meets an edge, then over x, where what is left of a
-kink is smooth on the scale :math:`\beta/\alpha`, between the places at which u and v meet kinks at once. Cost and memory grow like the logarithm of the variances for functions
-that straighten out, and are bounded for all: where a function needs more than ``MOST`` pieces, :class:`Unresolved`.
+kink is smooth on the scale :math:`\beta/\alpha`, between the places at which u and v meet kinks at once. Cost and
+memory grow like the logarithm of the variances for functions that straighten out, and are bounded for all: a function
+that needs more than ``MOST`` pieces, or ``MOST_OF_PAIRS`` where pairs are asked for, is :class:`Unresolved`.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -77,7 +77,7 @@ class Pieces:
         them that are kinks or jumps.
 
         >>> Pieces(lambda x: np.stack([x, np.ones_like(x)]), "line").within(5.0)[0].tolist()
-        [-8.0, 0.0, 8.0]
+        [-8.0, 8.0]
         """
         count = max(0, int(np.ceil(np.log2(max(radius, 2.0) / 2) / 2)))
         while len(self._known) <= count:
@@ -131,16 +131,16 @@ class Pieces:
 
     def _merge(self, edges: Array, kinks: Array) -> Array:
         """Without the edges that are not needed, between pieces that are one to rounding."""
-        idle = 0
-        for offset in itertools.cycle((1, 2)):
+        idle, offset = 0, 2
+        while idle < 2:
+            offset = 3 - offset
             inner = edges[offset:-1:2]
             low, high = edges[offset - 1 : -2 : 2], edges[offset + 1 :: 2]
             free = ~np.isin(inner, kinks)
             free[free] = self._one(low[free], inner[free], high[free], _TO_ROUNDING)
             idle = 0 if free.any() else idle + 1
-            if idle == 2:
-                return edges
             edges = np.setdiff1d(edges, inner[free])
+        return edges
 
     def _one(self, low: Array, middle: Array, high: Array, tolerance: float) -> NDArray[np.bool_]:
         """Whether the polynomial through the nodes of a piece goes through those of its two parts."""
@@ -186,7 +186,7 @@ class Pieces:
         return Unresolved(f"{self.name} is not smooth in {MOST} pieces on [-{radius:g}, {radius:g}]")
 
 
-def _panels(edges: Array) -> tuple[Array, Array, Array]:
+def _panels(edges: Array) -> tuple[Array, Array, Any]:
     """Nodes and weights (panels, ORDER) between the sorted edges (rows, …), and the row of each panel; panels without
     length are left out."""
     low, high = edges[:, :-1], edges[:, 1:]
@@ -242,7 +242,7 @@ def gaussian_mean(f: Function, q: Array, pieces: Pieces, centre: Array | None = 
     return out.reshape(q.shape)
 
 
-def _in_the_tails(mass: Array, z: Array, row: NDArray[np.intp], rows: int, reach: float) -> NDArray[np.bool_]:
+def _in_the_tails(mass: Array, z: Array, row: Any, rows: int, reach: float) -> NDArray[np.bool_]:
     """Rows with more than 1e-9 of their absolute mass in the two outermost standard deviations."""
     total = np.bincount(row, mass, rows)
     outside = np.bincount(row, mass * (z > reach - 2), rows)
@@ -278,24 +278,26 @@ def pair_mean(
     True
     """
     qa, qb, c = np.broadcast_arrays(qa, qb, c)
-    arguments = np.stack([qa.ravel(), qb.ravel(), c.ravel()])
+    shape, arguments = c.shape, np.stack([qa.ravel(), qb.ravel(), c.ravel()])
     out = np.empty(c.size)
     order = np.argsort(arguments[:2].max(0))
     for start in range(0, len(order), 8):
         block = order[start : start + 8]
-        out[block], far = _pair_block(h, *arguments[:, block], pieces, reach)
+        out[block], far = _pair_block(h, arguments[:, block], pieces, reach)
         beyond = block[far]
         if len(beyond) and reach < FURTHEST:
-            out[beyond] = pair_mean(h, *arguments[:, beyond], pieces, reach=FURTHEST)
+            qa, qb, c = arguments[:, beyond]
+            out[beyond] = pair_mean(h, qa, qb, c, pieces, reach=FURTHEST)
         elif len(beyond):
             raise _too_fast(pieces, float(arguments[:2, beyond].max()))
-    return out.reshape(c.shape)
+    return out.reshape(shape)
 
 
 def _pair_block(
-    h: Callable[[Array, Array], Array], qa: Array, qb: Array, c: Array, pieces: Pieces, reach: float
-) -> tuple[Array, NDArray[np.bool_]]:
+    h: Callable[[Array, Array], Array], arguments: Array, pieces: Pieces, reach: float
+) -> tuple[Any, NDArray[np.bool_]]:
     """The integrals, and which of them have their mass in the tails."""
+    qa, qb, c = arguments
     side = np.where(c < 0, -1.0, 1.0)[:, None]
     alpha, beta = np.sqrt((1 + np.abs(c)) / 2)[:, None], np.sqrt((1 - np.abs(c)) / 2)[:, None]
     ra, rb = np.sqrt(qa)[:, None], np.sqrt(qb)[:, None]
@@ -322,8 +324,8 @@ def _pair_block(
     size = max(1, _BLOCK // (ORDER * (len(_mesh(reach)) + 2 * len(edges))))
     for start in range(0, x.size, size):
         some = slice(start, start + size)
-        scales = (each[row[some]] for each in (ra, rb * side, alpha, beta))
-        inner[some], mass[some] = _across(h, x[some, None], *scales, edges, same, reach)
+        each_ra, each_rb, each_alpha, each_beta = (each[row[some]] for each in (ra, rb * side, alpha, beta))
+        inner[some], mass[some] = _across(h, x[some, None], each_ra, each_rb, each_alpha, each_beta, edges, same, reach)
     wx = wx * normal(x).reshape(shape)
     far = _in_the_tails((wx * mass.reshape(shape)).sum(1), centre, rows, len(c), reach)
     return np.bincount(rows, (wx * inner.reshape(shape)).sum(1), len(c)), far
@@ -339,7 +341,7 @@ def _across(
     edges: Array,
     same: bool,
     reach: float,
-) -> tuple[Array, Array]:
+) -> tuple[Any, Any]:
     """E h and E |h| over y at every x; from y = 0 on where h is even in it, which it is for equal variances."""
     ax = alpha * x
     with np.errstate(divide="ignore", invalid="ignore"):

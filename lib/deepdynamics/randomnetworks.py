@@ -120,23 +120,23 @@ def recurrent(
     >>> recurrent("tanh", 2.0, 0.0, torch.ones(2, 5, 1), times=3).shape
     torch.Size([2, 4, 5, 1])
     """
-    h = tensor("h", h)
-    if h.ndim != 3:
-        raise ValueError(f"h has shape {tuple(h.shape)}; (networks, width, n) is allowed")
+    start = tensor("h", h)
+    if start.ndim != 3:
+        raise ValueError(f"h has shape {tuple(start.shape)}; (networks, width, n) is allowed")
     if step is not None and not 0 < step <= 1:
         raise ValueError(f"step = {step}: None or a number in (0, 1] is allowed")
-    phi, nets = activations.get(activation), range(len(h))
-    draw = _Draw(h.shape[1], weight_var, bias_var, seed)
-    weights, bias = draw.weights(nets, 0).to(h), draw.bias(nets, 0).to(h)
-    path = [h]
+    phi, nets = activations.get(activation), range(len(start))
+    draw = _Draw(start.shape[1], weight_var, bias_var, seed)
+    weights, bias = draw.weights(nets, 0).to(start), draw.bias(nets, 0).to(start)
+    path, state = [start], start
     for _ in range(count("times", times)):
-        target = weights @ phi(h) + bias
+        target = weights @ phi(state) + bias
         if step is None:
-            h = target
+            state = target
         else:
-            ahead = h + step * (target - h)
-            h = h + step / 2 * (target - h + weights @ phi(ahead) + bias - ahead)
-        path.append(h)
+            ahead = state + step * (target - state)
+            state = state + step / 2 * (target - state + weights @ phi(ahead) + bias - ahead)
+        path.append(state)
     return torch.stack(path, dim=1)
 
 
