@@ -458,7 +458,7 @@ def test_q_star_is_where_the_map_leads_from_one(name, weight_var, bias_var):
     end = settles(net, layers=300)
     if 1.1 * abs(net.length_map(end) - end) < 1e-6 * end:  # it has arrived
         assert end == pytest.approx(q_star, rel=1e-3, abs=1e-9)
-    assert net.length_map(q_star) == pytest.approx(q_star, rel=1e-10, abs=1e-300)
+    assert net.length_map(q_star) == pytest.approx(q_star, rel=1e-10, abs=1e-280)
     assert np.abs(net.fixed_points - q_star).min() <= 1e-9 * q_star
 
 

@@ -1,10 +1,10 @@
 r"""Fixed points of the length map :math:`q \mapsto V(q) = \sigma_w^2\,E\,\phi(\sqrt q z)^2 + \sigma_b^2`.
 
 A map that grows less than proportionally (tanh) has one that lengths approach. Others have several (GELU: a stable
-one, and an unstable one beyond which lengths diverge). All are found from one table of :math:`E\,\phi(\sqrt q z)^2` on a
-grid in log q and its slopes: by the sign of V(q) - q, and where two of them lie between neighbours of the grid, by the
-extremum between them. V(q) never falls faster than :math:`q^{-1/2}` (the Gaussian density of variance q at a place,
-times √q, rises with q), so that lengths do not oscillate for ever.
+one, and an unstable one beyond which lengths diverge). They are found from one table of E phi(√q z)² on a grid in log q
+and of its slopes: by the sign of V(q) - q, and where two of them lie between neighbours of the grid, by the extremum
+between them. V(q) never falls faster than :math:`q^{-1/2}` (the Gaussian density of variance q at
+a place, times √q, rises with q), so that lengths do not oscillate for ever.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ class MeanField(_RandomLayer):
     ``activation`` is a name or any function (:func:`deepdynamics.activations.get`), ``weight_var`` = σ_w² and
     ``bias_var`` = σ_b² are variances. ``q_star`` is the fixed point of the length map that lengths approach from
     q = 1 (``fixed_points`` has all of them: GELU and its like have several), ``chi_1`` the slope at 1 of the
-    correlation map there, ``c_star`` the fixed point of this map that correlations approach and ``chi_c_star`` the slope
+    correlation map there, ``c_star`` the fixed point of this map that correlations approach, ``chi_c_star`` the slope
     there. Distances to the fixed points shrink like exp(-layers/xi_q), exp(-layers/xi_c); gradients like
     exp(-layers/xi_grad), which is negative where they explode. Where lengths diverge from q = 1 (ReLU with σ_w² >= 2,
     linear with σ_w² >= 1) ``q_star`` and all that needs it raise ValueError.

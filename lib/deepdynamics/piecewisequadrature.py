@@ -32,6 +32,7 @@ MOST, MOST_OF_PAIRS, MOST_KINKS = 2048, 256, 64  # pieces of a function, and tho
 REACH, FURTHEST = 9.5, 38.0  # standard deviations: e^(-45) is left out, and what float64 does not hold
 _RESOLVED = 1e-9  # of the interpolation; the quadrature is right to about the square of it
 _TO_ROUNDING = 1e-13
+_RADII = np.concatenate([2 * 4.0 ** np.arange(5), 512 * 64.0 ** np.arange(1, 25)])  # up to which pieces are looked for
 _BLOCK = 2**17  # nodes that are in memory together: they stay in the cache of a core
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(ORDER)
@@ -73,17 +74,20 @@ class Pieces:
         self._broken: list[Array] = []
 
     def within(self, radius: float) -> tuple[Array, Array]:
-        """Edges of the pieces from -R to R, the first of R = 2, 8, 32, … that is at least ``radius``, and those of
-        them that are kinks or jumps.
+        """Edges of the pieces from -R to R, the first of R = 2, 8, …, 512, 512 · 64, … that is at least ``radius``, and
+        those of them that are kinks or jumps.
 
         >>> Pieces(lambda x: np.stack([x, np.ones_like(x)]), "line").within(5.0)[0].tolist()
         [-8.0, 8.0]
         """
-        count = max(0, int(np.ceil(np.log2(max(radius, 2.0) / 2) / 2)))
+        count = int(np.searchsorted(_RADII, radius))
+        if count == len(_RADII):
+            raise self._unresolved(radius)
         while len(self._known) <= count:
-            high = 2.0 * 4.0 ** len(self._known)
+            high = _RADII[len(self._known)]
             inside = self._known[-1] if self._known else np.zeros(1)
-            start = np.concatenate([inside[-1:], high * 0.5 ** np.arange(1 if len(inside) > 1 else 3, -1, -1)])
+            octaves = round(np.log2(high / inside[-1])) if len(inside) > 1 else 4
+            start = np.concatenate([inside[-1:], high * 0.5 ** np.arange(octaves - 1, -1, -1)])
             edges = np.concatenate([self._resolve(-start[::-1])[:-1], inside, self._resolve(start)[1:]])
             if len(edges) > MOST:
                 raise self._unresolved(high)
