@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 
 _LOG_Q = np.unique(np.concatenate([np.arange(-37, -14), np.arange(-14, 14, 0.25), np.arange(14, 47.0)]))
 _ONE = int(np.searchsorted(_LOG_Q, 0.0))
+_NO_BIAS = 1e-290  # below, floats lose digits
 _ROUNDING = 4e-13  # of V(q)/q - 1
 _BLOCK = 4096  # networks whose tables are in memory together
 
@@ -34,7 +35,7 @@ def fixed_length(phi: Activation, weight_var: Array, bias_var: Array) -> Array:
     >>> fixed_length(activations.get("gelu"), np.array([1.0, 2.05, 2.5]), np.array(0.1)).round(3)
     array([0.144, 0.387,   nan])
     """
-    w, b = np.broadcast_arrays(weight_var, np.where(np.asarray(bias_var) < 1e-290, 0.0, bias_var))
+    w, b = np.broadcast_arrays(weight_var, np.where(np.asarray(bias_var) < _NO_BIAS, 0.0, bias_var))
     if isinstance(phi, Homogeneous):
         slope = w * phi.second_moment(1.0)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -57,6 +58,7 @@ def fixed_lengths(phi: Activation, weight_var: float, bias_var: float) -> Array:
     >>> fixed_lengths(activations.get("gelu"), 2.05, 0.1).round(3)
     array([0.387, 2.317])
     """
+    bias_var = 0.0 if bias_var < _NO_BIAS else bias_var
     w, b = np.array([weight_var]), np.array([bias_var])
     log_q, excess, slope = (each[0] for each in _excess(phi, w, b))
     log_q, excess, slope = (each[np.abs(excess) > _ROUNDING] for each in (log_q, excess, slope))
