@@ -59,6 +59,15 @@ def main():
     ours = total / (len(weights) * len(biases))
     error = max(abs(MeanField("tanh", w, b).c_star - c) for w, b, c in KNOWN)
     print(f"phase_diagram, 200 x 200, all fields: {total:.2f} s, {1e6 * ours:.0f} µs a point; error of c* {error:.1e}")
+    start = time.process_time()
+    phase_diagram("selu", weights / 3, biases)
+    print(f"the same of an activation with kinks (selu): {time.process_time() - start:.2f} s")
+    start = time.process_time()
+    large = MeanField("tanh", 1e6, 0.0)
+    print(f"tanh at weight_var = 1e6: c* = {large.c_star:.3f} in {1e3 * (time.process_time() - start):.0f} ms")
+    start = time.process_time()
+    MeanField("softplus", 4.0, 0.1).trajectory(1.0, 0.5, 19)
+    print(f"19 layers of softplus, lengths up to 1e6: {1e3 * (time.process_time() - start):.0f} ms")
     for name, rule in (
         ("trapezoid rule, step 0.04", trapezoid(0.04)),
         ("trapezoid rule, step 0.2", trapezoid(0.2)),

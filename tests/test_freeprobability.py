@@ -271,19 +271,19 @@ def test_shifts_do_not_matter():
         (lambda: DerivativeLaw.of("tanh", 0.0), "q = 0.0: a positive finite variance"),
         (lambda: DerivativeLaw.of("step", 1.0), "a slope that is not zero"),
         (lambda: JacobianSpectrum(400, HALF, weight_var=1e-3), "the mean of λ is out of range"),
-        (lambda: marchenko_pastur(math.nan, 1.0), "x: finite numbers"),
+        (lambda: marchenko_pastur(math.nan, 1.0), "x = nan: real numbers"),
         (lambda: freeness_defects([torch.eye(2) * 1j] * 2), "finite real entries"),
         (lambda: DerivativeLaw(np.array([-1.0]), np.ones(1)), "finite points, not negative"),
         (lambda: DerivativeLaw(np.ones(2), np.ones(2)), "weights sum to 2.0"),
         (lambda: JacobianSpectrum(0, HALF), "depth = 0: a positive integer"),
         (lambda: JacobianSpectrum(2, HALF, "uniform"), "weights = 'uniform'"),
         (lambda: JacobianSpectrum(2, HALF, weight_var=-1.0), "weight_var = -1.0"),
-        (lambda: JacobianSpectrum(2, HALF).density([1.0, -1.0]), "lam: positive finite numbers"),
+        (lambda: JacobianSpectrum(2, HALF).density([1.0, math.nan]), "lam = .*nan.*: real numbers"),
         (lambda: JacobianSpectrum(1, HALF).density(1.0), "depth = 1 with orthogonal weights"),
         (lambda: fuss_catalan_moment(-1, 2), "k: numbers that are not negative"),
         (lambda: fuss_catalan_density(1.0, 0), "depth = 0"),
         (lambda: marchenko_pastur(1.0, 0.0), "ratio = 0.0"),
-        (lambda: multiply_marchenko_pastur([1.0], [1.0], 1.0, 1.0), "z: finite numbers with a positive imaginary"),
+        (lambda: multiply_marchenko_pastur([1.0], [1.0], 1.0, 1.0), "z = .*off the support"),
         (lambda: multiply_marchenko_pastur([1.0], [1.0], -1.0, 1j), "ratio = -1.0"),
         (lambda: freeness_defects([torch.eye(2)]), "two or more"),
         (lambda: freeness_defects([torch.eye(2), torch.eye(3)]), "two or more"),
@@ -297,3 +297,86 @@ def test_bad_input(call, message):
 
 def test_examples_of_the_docstrings():
     assert doctest.testmod(freeprobability).failed == 0
+
+
+# Every real number, and any activation
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_laws_take_every_real_number(name):
+    spectrum = LAWS[name]
+    at_zero = dict(spectrum.atoms).get(0.0, 0.0)
+    lam = [-math.inf, -3.0, 0.0, 2 * spectrum.lambda_max, math.inf]
+    assert spectrum.density(lam).tolist() == [0.0] * 5
+    np.testing.assert_allclose(spectrum.cdf(lam), [0, 0, at_zero, 1, 1], atol=1e-9)
+    assert spectrum.density(1.0).shape == spectrum.cdf(0).shape == ()
+    assert np.array_equal(spectrum.cdf(torch.tensor([0.5, 1.0])), spectrum.cdf([0.5, 1.0]))
+    assert fuss_catalan_density([-1.0, 0.0, 1e9], 3).tolist() == [0.0] * 3
+    assert marchenko_pastur([-1.0, 0.0, math.inf], 0.5).tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize("ratio", [0.3, 1.0, 2.5])
+def test_multiplication_at_real_numbers_is_that_of_marchenko_pastur(ratio):
+    """m(z) = [1 - ratio - z ± √((z - a)(z - b))]/(2 ratio z): minus the root below the support, plus above."""
+    a, b = (1 - math.sqrt(ratio)) ** 2, (1 + math.sqrt(ratio)) ** 2
+    z = np.array([-50.0, -1.0, -1e-3, b + 1e-3, b + 1, 1e3])
+    root = np.sqrt((z - a) * (z - b)) * np.where(z < a, -1, 1)
+    exact = (1 - ratio - z + root) / (2 * ratio * z) if ratio != 1 else (-z + root) / (2 * z)
+    exact[:3] = ((1 - ratio - z - np.abs(root)) / (2 * ratio * z))[:3]
+    exact[:3] = np.where(exact[:3] > 0, exact[:3], ((1 - ratio - z + np.abs(root)) / (2 * ratio * z))[:3])
+    found = multiply_marchenko_pastur([1.0], [1.0], ratio, z)
+    assert found.dtype == complex and (found.imag == 0).all()
+    x = np.linspace(a, b, 400_001)[1:-1]
+    for i in (0, 1, 4, 5):  # by integration of the density, which the step resolves away from the edges
+        direct = float((marchenko_pastur(x, ratio) / (x - z[i])).sum() * (x[1] - x[0])) - max(0, 1 - 1 / ratio) / z[i]
+        assert found.real[i] == pytest.approx(direct, rel=1e-2 if ratio == 1 else 1e-5)
+    np.testing.assert_allclose(found.real, exact, rtol=1e-8)
+    for inside in ((a + b) / 2, a + 1e-3, b - 1e-3, *([0.0] if ratio >= 1 else [])):
+        with pytest.raises(ValueError, match="off the support"):
+            multiply_marchenko_pastur([1.0], [1.0], ratio, inside)
+
+
+def test_multiplication_at_real_numbers_of_two_bulks():
+    """Two bulks, and the gap between them; below the axis the conjugate; lists and tensors as arrays."""
+    points, weights, ratio = [1.0, 30.0], [0.5, 0.5], 0.1
+    sample = np.random.default_rng(0).standard_normal((8000, 800))
+    T = np.sqrt(np.repeat(points, 400))
+    eigenvalues = np.linalg.eigvalsh(T[:, None] * (sample.T @ sample / len(sample)) * T)
+    z = np.array([-2.0, 0.0, 6.0, 100.0])
+    found = multiply_marchenko_pastur(points, weights, ratio, z)
+    direct = np.mean(1 / (eigenvalues - z[:, None]), axis=1)
+    np.testing.assert_allclose(found.real, direct, rtol=1e-2)
+    np.testing.assert_allclose(multiply_marchenko_pastur(points, weights, ratio, z + 1e-6j), found, rtol=1e-5)
+    above, below = multiply_marchenko_pastur(points, weights, ratio, [1 + 1j, 1 - 1j])
+    assert below == above.conjugate()
+    assert np.array_equal(multiply_marchenko_pastur(torch.tensor(points), torch.tensor(weights), ratio, z), found)
+
+
+def test_slopes_that_are_constant_on_a_part_of_the_line():
+    law = DerivativeLaw.of(torch.nn.ReLU6(), 9.0)  # slope 1 between 0 and 6, two standard deviations
+    assert law.exact and law.points.tolist() == [0.0, 1.0]
+    assert law.moment(1) == pytest.approx(math.erf(2 / math.sqrt(2)) / 2, rel=1e-12)
+    swish = JacobianSpectrum(3, DerivativeLaw.of(torch.nn.Hardswish(), 4.0))  # slope 0 below -3, 1 above 3
+    tail = math.erfc(1.5 / math.sqrt(2)) / 2
+    assert swish.atoms == [(0.0, pytest.approx(tail, rel=1e-10))]
+    assert float(swish.cdf(0.0)) == pytest.approx(tail, rel=1e-10)
+    elu = JacobianSpectrum(1, DerivativeLaw.of("elu", 1.0), "gaussian")
+    assert elu.mean == pytest.approx(1) and not elu.atoms
+    leaky = DerivativeLaw.of(torch.nn.LeakyReLU(0.5), 2.0)
+    assert leaky.points.tolist() == [0.25, 1.0]
+    assert DerivativeLaw.of(torch.abs, 2.0).points.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("activation", ["elu", "selu", "gelu", "silu", "mish", "sin", torch.nn.Softsign()])
+def test_any_activation_has_a_law(activation):
+    phi = activations.get(activation)
+    law = DerivativeLaw.of(activation, 1.5)
+    for k in (1, 2):
+        assert law.moment(k) == pytest.approx(float(phi.slope_moment(1.5, 2 * k)), rel=1e-8)
+    spectrum = JacobianSpectrum(4, law, "gaussian")
+    assert 0 < float(spectrum.cdf(0.3)) < float(spectrum.cdf(3.0)) < 1
+
+
+def test_matrices_of_numpy_and_lists():
+    X, Y = rotated(20, 0), rotated(20, 1)
+    assert freeness_defects([X.numpy(), Y.tolist()]) == freeness_defects([X, Y])

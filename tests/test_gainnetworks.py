@@ -1,11 +1,12 @@
 """Networks with a gain: the theory against closed forms, quadrature and networks; the networks against autograd."""
 
 import doctest
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from deepdynamics import gainnetworks, jacobian, results
+from deepdynamics import activations, gainnetworks, jacobian, results
 from deepdynamics.experiments import gain
 from deepdynamics.gainnetworks import draw, factors, jacobians, network, second_moments, sphere, theory
 from deepdynamics.meanfield import MeanField
@@ -144,6 +145,28 @@ def test_orthogonal_matrices_are_orthogonal_and_gaussian_ones_have_their_varianc
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_any_activation_and_any_array():
+    for phi in (torch.nn.Softsign(), "elu", lambda x: torch.sin(2 * x)):
+        second_moment, mean_square = theory(phi, torch.tensor([0.5, 1.0]), [0.3, 0.4], 3)
+        field = MeanField(phi, 1.0, 0.0).trajectory(0.4, 1.0, 3)
+        np.testing.assert_allclose(second_moment[1:, 1], [*field.q[1:]], rtol=1e-10)
+        assert mean_square.shape == (4, 2)
+        activation = activations.get(phi)
+        W, x = [np.eye(3), [[0.1, 0.2, 0.3]]], np.array([1.0, -0.5, 0.2])
+        J = factors(W, x, 1.3, phi)
+        exact = torch.func.jacrev(partial(through, W, gain=1.3, phi=activation))(torch.from_numpy(x))
+        torch.testing.assert_close(J[1] @ J[0], exact)
+        assert second_moments(W, [[1.0, 0.0, 2.0]], [1.0, 2.0], phi).shape == (3, 2, 1)
+    assert [tuple(M.shape) for M in draw("gaussian", np.array([3, 2]), seed=0)] == [(2, 3)]
+    assert jacobians("gaussian", torch.tensor([0.5, 1.0]), width=3, depth=2, networks=1).shape == (1, 2, 3, 3)
+
+
+def through(matrices, x, gain, phi):
+    for W in matrices:
+        x = phi(gain * (torch.as_tensor(W, dtype=x.dtype) @ x))
+    return x
 
 
 # The stored sweep

@@ -2,11 +2,13 @@
 
 import doctest
 import math
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
-from deepdynamics import activations, meanfield, randomnetworks
+from deepdynamics import activations, lengthmaps, meanfield, randomnetworks
 from deepdynamics.meanfield import (
     MeanField,
     ResidualMeanField,
@@ -58,7 +60,7 @@ def within_standard_error(samples, expected, bias=0.0):
 
 
 def test_docstrings():
-    for module in (meanfield, randomnetworks):
+    for module in (lengthmaps, meanfield, randomnetworks):
         assert doctest.testmod(module).failed == 0
 
 
@@ -404,3 +406,174 @@ def test_diagrams_mark_what_does_not_exist():
     assert np.isnan(diagram.c_star).tolist() == [[False, False, True], [False, True, True]]
     assert diagram.phase.tolist() == [["ordered", "critical", "chaotic"]] * 2
     assert phase_diagram("softplus", [1.0, 3.0], [0.1]).phase.tolist() == [["ordered", "none"]]
+
+
+# Any activation, and maps with several fixed points
+
+
+def settles(net, q=1.0, layers=4000):
+    for _ in range(layers):
+        q = float(net.length_map(q))
+        if q > 1e12:
+            return math.inf
+    return q
+
+
+@pytest.mark.parametrize("weight_var, q_star", [(2.0, 0.341), (2.05, 0.387), (2.1, 0.470)])
+def test_gelu_settles_beside_a_point_from_which_it_diverges(weight_var, q_star):
+    net = MeanField("gelu", weight_var, 0.1)
+    assert net.q_star == pytest.approx(q_star, abs=6e-4) and net.q_star == pytest.approx(settles(net), rel=1e-9)
+    stable, unstable = net.fixed_points
+    assert stable == pytest.approx(net.q_star, rel=1e-12)
+    assert net.length_map(unstable) == pytest.approx(unstable, rel=1e-12)
+    assert settles(net, 0.99 * unstable) == pytest.approx(stable, rel=1e-9)
+    assert settles(net, 1.01 * unstable) > 5 * unstable
+
+
+def test_lengths_that_diverge_say_so_and_name_what_is_not_reached():
+    with pytest.raises(ValueError, match=r"weight_var = 2.5: lengths grow without bound.*weight_var < 2"):
+        _ = MeanField(lambda x: x * torch.special.ndtr(x), 2.5, 0.1).q_star
+    net = MeanField("gelu", 2.12, 0.1)  # both fixed points lie below 1
+    assert settles(net) == math.inf
+    with pytest.raises(ValueError, match=r"grow without bound from q = 1.*not reached from there: 0.541\d+, 0.949\d+"):
+        _ = net.q_star
+    with pytest.raises(ValueError, match="nothing is known of exp"):
+        _ = MeanField(torch.exp, 1.0, 0.1).q_star
+    assert len(MeanField("gelu", 2.2, 0.1).fixed_points) == 0
+    assert np.isnan(phase_diagram("gelu", [2.12, 2.2], [0.1]).q_star).all()
+
+
+FIXED = ["tanh", "erf", "sigmoid", "gaussian", "softplus", "gelu", "silu", "mish", "elu", "selu", "sin", "step"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(FIXED), st.floats(0.2, 2.3), st.floats(0.0, 1.0))
+def test_q_star_is_where_the_map_leads_from_one(name, weight_var, bias_var):
+    net = MeanField(name, weight_var, bias_var)
+    try:
+        q_star = net.q_star
+    except ValueError:
+        assert settles(net, layers=3000) > 50 * (1 + bias_var)  # slowly, near the edge
+        return
+    end = settles(net, layers=300)
+    if 1.1 * abs(net.length_map(end) - end) < 1e-6 * end:  # it has arrived
+        assert end == pytest.approx(q_star, rel=1e-3, abs=1e-9)
+    assert net.length_map(q_star) == pytest.approx(q_star, rel=1e-10, abs=1e-280)
+    assert np.abs(net.fixed_points - q_star).min() <= 1e-9 * q_star
+
+
+def test_pairs_of_fixed_points_between_the_lines_of_the_grid():
+    """Near the weight variance at which the two fixed points of GELU meet, their distance falls like its root."""
+    phi = activations.get("gelu")
+    low, high = 2.12, 2.14
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if len(MeanField(phi, middle, 0.1).fixed_points) else (low, middle)
+    gaps = [np.diff(MeanField(phi, low - d, 0.1).fixed_points)[0] for d in (4e-6, 1e-6)]
+    assert gaps[0] / gaps[1] == pytest.approx(2, rel=1e-2) and gaps[1] < 4e-3
+    # arrays look as closely: in units of k, so that the pair lies above 1, lengths of 1 stop at the first
+    k = 2.0
+    scaled = MeanField(lambda x: k * phi(x / k), low - 1e-6, 0.1 * k**2)
+    assert scaled.fixed_points[0] > 1 and scaled.q_star == pytest.approx(scaled.fixed_points[0], rel=1e-9)
+    assert np.isnan(phase_diagram(scaled.activation, [high + 1e-6], [0.1 * k**2]).q_star)
+
+
+def test_selu_has_the_fixed_point_it_was_made_for():
+    """Klambauer et al. 2017: mean 0 and variance 1 map to themselves, with E phi'² = 1.0716 there."""
+    net = MeanField("selu", 1.0, 0.0)
+    assert net.q_star == pytest.approx(1, abs=1e-12) and net.chi_1 == pytest.approx(1.0715749924557, rel=1e-10)
+    assert float(net.activation.mean(1.0)) == pytest.approx(0, abs=1e-12)
+
+
+def test_leaky_relu_however_it_is_written():
+    class Mine(activations.SmoothActivation):
+        name = "mine"
+
+        def __call__(self, x):
+            return np.where(x > 0, x, 0.1 * x)
+
+        def slope(self, x):
+            return np.where(x > 0, 1.0, 0.1)
+
+    for phi in (Mine(), torch.nn.LeakyReLU(0.1), lambda x: torch.where(x > 0, x, 0.1 * x)):
+        assert MeanField(phi, 1.5, 0.1).chi_1 == pytest.approx(0.7575, rel=1e-12)
+    exact = 2 / 1.01
+    for phi in (torch.nn.LeakyReLU(0.1), lambda x: torch.where(x > 0, x, 0.1 * x)):
+        assert critical_weight_var(phi, 0.0).weight_var == pytest.approx(exact, rel=1e-12)
+        assert MeanField(phi, exact, 0.0).phase == "critical"
+
+
+def test_modules_and_callables_are_their_names():
+    for other, name in (
+        (lambda x: 1 - 2 / (1 + torch.exp(2 * x)), "tanh"),
+        (lambda x: x.clamp(-1, 1), "hardtanh"),
+        (torch.nn.SELU(), "selu"),
+    ):
+        ours, theirs = MeanField(other, 2.25, 0.09), MeanField(name, 2.25, 0.09)
+        for field in ("q_star", "chi_1", "c_star", "chi_c_star", "xi_q", "xi_c", "xi_grad"):
+            if name != "selu":
+                assert getattr(ours, field) == pytest.approx(getattr(theirs, field), rel=1e-8)
+        assert ours.trajectory(1.0, 0.3, 4).c == pytest.approx(theirs.trajectory(1.0, 0.3, 4).c, rel=1e-10)
+        diagram, other_diagram = (phase_diagram(phi, [0.5, 0.9], [0.1]) for phi in (other, name))
+        np.testing.assert_allclose(diagram.c_star, other_diagram.c_star, rtol=1e-8)
+
+
+def test_a_sign_without_a_name():
+    """phi = sign: C(c) = (2/π) arcsin c, chi_1 infinite, the slope at c the arcsine's."""
+    net = MeanField(torch.sign, 1.5, 0.1)
+    assert (net.q_star, net.chi_1, net.phase) == (pytest.approx(1.6, rel=1e-12), math.inf, "chaotic")
+    c = net.c_star
+    assert (1.5 * 2 / math.pi * math.asin(c) + 0.1) / 1.6 == pytest.approx(c, rel=1e-10)
+    assert net.chi_c_star == pytest.approx(1.5 / 1.6 * 2 / math.pi / math.sqrt(1 - c**2), rel=1e-9)
+
+
+def test_memory_and_time_do_not_grow_with_the_lengths():
+    """Lengths that double at every layer; and a large weight variance, in milliseconds."""
+    tracemalloc.start()
+    q, c = MeanField("softplus", 4.0, 0.1).trajectory(1.0, 0.5, 19)
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+    assert q[-1] / q[-2] == pytest.approx(2, rel=0.01) and c[-1] == pytest.approx(c[-2], abs=0.01)
+    assert MeanField("tanh", 1e5, 0.0).chi_c_star < 1
+    start = time.process_time()
+    net = MeanField("tanh", 1e6, 0.0)
+    numbers = net.q_star, net.c_star, net.chi_1
+    # 25 ms; eight seconds by a series
+    assert time.process_time() - start < 0.1
+    # E tanh² -> 1 - √(2/(π q)), chi_1 -> σ_w² (4/3)/√(2π q)
+    q = numbers[0]
+    assert q == pytest.approx(1e6 * (1 - math.sqrt(2 / (math.pi * q))), rel=1e-6) and abs(numbers[1]) < 1e-9
+    assert numbers[2] == pytest.approx(1e6 * 4 / 3 / math.sqrt(2 * math.pi * q), rel=1e-5)
+
+
+def test_a_grid_of_an_activation_with_kinks_is_the_loop():
+    weights, biases = np.linspace(0.95, 1.05, 20), np.linspace(0.001, 0.01, 20)
+    diagram = phase_diagram("selu", weights, biases)
+    for i, j in ((0, 0), (7, 13), (19, 19)):
+        net = MeanField("selu", weights[j], biases[i])
+        for field in ("q_star", "chi_1", "c_star", "chi_c_star", "xi_c"):
+            assert getattr(diagram, field)[i, j] == pytest.approx(getattr(net, field), rel=1e-8)
+
+
+@pytest.mark.parametrize("wrap", [list, torch.tensor, lambda x: torch.tensor(x, requires_grad=True)])
+def test_lists_and_tensors(wrap):
+    net, array = MeanField("tanh", torch.tensor(2.25, dtype=torch.float64), 0.09), [0.5, 0.25]
+    assert np.array_equal(net.length_map(wrap(array)), net.length_map(array))
+    assert np.array_equal(net.gradient_factor(wrap(array)), net.gradient_factor(array))
+    assert np.array_equal(net.correlation_map(wrap(array)), net.correlation_map(array))
+    assert np.array_equal(net.trajectory(wrap(array), wrap(array), 3).c, net.trajectory(array, array, 3).c)
+    assert np.array_equal(
+        net.simulate(20, 2, torch.tensor(1.0), torch.tensor(0.5), 2).c, net.simulate(20, 2, 1.0, 0.5, 2).c
+    )
+    assert np.array_equal(
+        phase_diagram("tanh", wrap(array), wrap(array)).q_star, phase_diagram("tanh", array, array).q_star
+    )
+    assert np.array_equal(critical_weight_var("tanh", wrap(array)).q_star, critical_weight_var("tanh", array).q_star)
+    sigma = [[1.0, 0.5], [0.5, 1.0]]
+    assert np.array_equal(
+        convolutional_map("tanh", 1.0, 0.1, wrap(sigma), 1), convolutional_map("tanh", 1.0, 0.1, sigma, 1)
+    )
+    run = randomnetworks.recurrent("tanh", 1.0, 0.1, torch.ones(1, 3, 1, dtype=torch.float64), times=2)
+    assert torch.equal(randomnetworks.recurrent("tanh", 1.0, 0.1, np.ones((1, 3, 1)), times=2), run)
+    grams = randomnetworks.forward("tanh", 1.0, 0.1, wrap(sigma), width=5, depth=1, networks=1)
+    assert np.array_equal(grams, randomnetworks.forward("tanh", 1.0, 0.1, sigma, width=5, depth=1, networks=1))

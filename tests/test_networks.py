@@ -1,5 +1,6 @@
 """Networks: the law of their parameters, isometries, shapes with and without a batch, names, bad input."""
 
+import doctest
 import math
 import os
 from itertools import pairwise
@@ -8,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from deepdynamics import architectures, networks
 from deepdynamics.networks import CNN, MLP, alexnet, delta_orthogonal_, generator, haar, squeezenet1_0
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from torch import nn
+from torch.nn import functional
 
 F64 = torch.float64
 
@@ -20,6 +24,11 @@ def compose(layers, x):
     for layer in layers:
         x = layer(x)
     return x
+
+
+def test_docstrings():
+    for module in (architectures, networks):
+        assert doctest.testmod(module).failed == 0
 
 
 @given(rows=st.integers(1, 12), columns=st.integers(1, 12), seed=st.integers(0, 10**6))
@@ -279,3 +288,32 @@ def test_cnn_rejects(change, message):
 def test_delta_orthogonal_rejects(kernel, message):
     with pytest.raises(ValueError, match=message):
         delta_orthogonal_(kernel, weight_var=1.0, seed=0)
+
+
+# Any activation, and arrays
+
+
+def test_activations_that_have_no_name():
+    x = torch.randn(5, 3, generator=generator(0))
+    for phi in (nn.Softsign(), nn.PReLU(), torch.cos, nn.ReLU6(inplace=True)):
+        net = MLP((3, 6, 6, 2), phi, weight_var=1.5, seed=0)
+        h = x
+        for layer in net.layers[:-1]:
+            h = phi(functional.linear(h, layer.weight, layer.bias).clone())
+        last = net.layers[-1]
+        torch.testing.assert_close(net(x), functional.linear(h, last.weight, last.bias))
+    assert CNN((1, 4, 4), (2,), 2, nn.Hardswish(), seed=0)(torch.zeros(1, 4, 4)).shape == (2,)
+
+
+def test_numbers_and_numpy_arrays_go_through():
+    net = MLP(np.array([3, 4, 2]), "tanh", seed=0)
+    x = np.random.default_rng(0).standard_normal((5, 3))
+    expected = net(torch.from_numpy(x).float())
+    assert torch.equal(net(x), expected) and torch.equal(net(x.tolist()), expected)
+    assert torch.equal(net.states(x)[-1], expected) and torch.equal(net.layers[0](x), net.states(x)[1])
+    image = CNN(torch.tensor([1, 4, 4]), np.array([2, 3]), 2, "relu", pool_after=np.array([1]), seed=0)
+    assert image(np.zeros((1, 4, 4))).shape == (2,)
+    kernel = np.empty((4, 2, 3, 3))
+    assert delta_orthogonal_(kernel, seed=0) is kernel and (kernel**2).sum() == pytest.approx(2)
+    with pytest.raises(ValueError, match="list: a tensor or a numpy array is filled in place"):
+        delta_orthogonal_([[0.0]], seed=0)

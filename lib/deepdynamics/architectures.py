@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
+
+from deepdynamics.realarrays import tensor
 
 
 class Fire(nn.Module):
@@ -20,7 +23,11 @@ class Fire(nn.Module):
         self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(C, H, W), with or without a batch axis, to (2 expand, H, W)."""
+        """(C, H, W), with or without a batch axis, to (2 expand, H, W).
+
+        >>> Fire(4, 2, 3)(torch.zeros(4, 5, 5)).shape
+        torch.Size([6, 5, 5])
+        """
         x = torch.relu(self.squeeze(x))
         return torch.relu(torch.cat((self.expand1x1(x), self.expand3x3(x)), dim=-3))
 
@@ -40,7 +47,11 @@ class ImageNetNetwork(nn.Module):
 
     @property
     def layers(self) -> list[nn.Module]:
-        """The maps x^{l-1} -> x^l, first layer first; dropout counts as the identity in evaluation mode."""
+        """The maps x^{l-1} -> x^l, first layer first; dropout counts as the identity in evaluation mode.
+
+        >>> len(squeezenet1_0().layers)
+        10
+        """
         groups: list[list[nn.Module]] = []
         for module in (*self.features, *self.avgpool, *self.classifier):
             if not groups or isinstance(module, (nn.Conv2d, nn.Linear, Fire)):
@@ -48,8 +59,13 @@ class ImageNetNetwork(nn.Module):
             groups[-1].append(module)
         return [nn.Sequential(*group) for group in groups]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (1000,) of an image (3, H, W), or (n, 1000) of a batch (n, 3, H, W)."""
+    def forward(self, x: Tensor | ArrayLike) -> Tensor:
+        """Logits (1000,) of an image (3, H, W), or (n, 1000) of a batch (n, 3, H, W).
+
+        >>> squeezenet1_0()(torch.zeros(3, 64, 64)).shape
+        torch.Size([1000])
+        """
+        x = tensor("x", x, like=next(self.parameters()))
         return self.classifier(self.avgpool(self.features(x)))
 
 

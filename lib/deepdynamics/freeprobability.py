@@ -31,6 +31,7 @@ from torch import Tensor
 
 from deepdynamics import activations
 from deepdynamics.gaussianintegrals import erf2, normal
+from deepdynamics.realarrays import plain, real, tensor
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -52,9 +53,10 @@ class DerivativeLaw:
     weights: Array
     exact: bool = True
     top: float = 0.0  # the largest point, where nothing else is given
+    held: tuple[float, ...] = ()  # points that are atoms all the same, where ``exact`` is False
 
     def __post_init__(self) -> None:
-        points, weights = (np.asarray(each, dtype=np.float64) for each in (self.points, self.weights))
+        points, weights = real("points", self.points), real("weights", self.weights)
         shapes = points.shape == weights.shape and points.ndim == 1 and len(points) > 0
         if not shapes or not np.isfinite(points).all() or (points < 0).any() or not points.any():
             raise ValueError(
@@ -72,6 +74,15 @@ class DerivativeLaw:
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "top", max(self.top, float(points[-1])))
 
+    @property
+    def atoms(self) -> NDArray[np.bool_]:
+        """Which of the points are atoms, (n,).
+
+        >>> DerivativeLaw.of("elu", 1.0).atoms.sum()
+        np.int64(1)
+        """
+        return np.full(len(self.points), True) if self.exact else np.isin(self.points, self.held)
+
     def __repr__(self) -> str:
         if len(self.points) > 4:
             return f"DerivativeLaw({len(self.points)} points from {self.points[0]:.3g} to {self.points[-1]:.3g})"
@@ -84,18 +95,24 @@ class DerivativeLaw:
         >>> DerivativeLaw.bernoulli(0.25).moment(1)
         0.25
         """
+        p = float(p)
         if not 0 < p <= 1:
             raise ValueError(f"p = {p}: a number above 0, at most 1, is allowed")
         return cls(np.array([0.0, 1.0]), np.array([1 - p, p])) if p < 1 else cls.one()
 
     @classmethod
     def one(cls) -> DerivativeLaw:
-        """d = 1: linear layers."""
+        """d = 1: linear layers.
+
+        >>> DerivativeLaw.one().moment(3)
+        1.0
+        """
         return cls(np.ones(1), np.ones(1))
 
     @classmethod
-    def of(cls, activation: str | activations.Activation, q: float) -> DerivativeLaw:
-        """The law of φ'(√q z)², z standard normal: exact where φ' takes few values, a quadrature in z otherwise.
+    def of(cls, activation: activations.ActivationLike, q: float) -> DerivativeLaw:
+        """The law of φ'(√q z)², z standard normal: exact where φ' takes few values, a quadrature in z otherwise, with
+        atoms where φ' is constant on a part of the line.
 
         Raises ``ValueError`` for a variance q that is not positive and finite, an unknown activation, one whose slope
         is zero, and one whose slope the quadrature does not resolve.
@@ -106,29 +123,49 @@ class DerivativeLaw:
         """
         if not 0 < q < math.inf:
             raise ValueError(f"q = {q}: a positive finite variance is allowed")
-        phi = activations.get(activation)
-        if isinstance(phi, activations.Linear):
-            return cls.one()
-        if isinstance(phi, activations.ReLU):
-            return cls.bernoulli(0.5)
+        phi, q = activations.get(activation), float(q)
+        if isinstance(phi, activations.Homogeneous) and phi.below**2 == phi.above**2:
+            return cls(np.array([phi.above**2]), np.ones(1))
+        if isinstance(phi, activations.Homogeneous):
+            return cls(np.array([phi.below**2, phi.above**2]), np.array([0.5, 0.5]))
         if isinstance(phi, activations.HardTanh):
             return cls.bernoulli(float(erf2(np.asarray(1 / math.sqrt(q)))))
+        highest = float(np.max(np.asarray(phi.slope(np.linspace(-60, 60, 240_001))) ** 2))
+        if highest == 0:
+            raise ValueError(f"activation {phi!r}: a slope that is not zero is needed")
+        if isinstance(phi, activations.PiecewiseActivation) and not isinstance(phi, activations.SmoothActivation):
+            x, weights = phi.rule(q)
+            return cls._in_pieces(np.asarray(phi.slope(x)) ** 2, weights / weights.sum(), highest)
         # sinh(t) resolves a slope of width 1/√q at zero as well as the Gaussian
         width = min(1.0, 1 / math.sqrt(q))
         t = np.linspace(-1, 1, 2 * _NODES + 1) * math.asinh(_REACH / width)
         z, weights = width * np.sinh(t), width * np.cosh(t)
         weights *= normal(z)
-        highest = float(np.max(np.asarray(phi.slope(np.linspace(-60, 60, 240_001))) ** 2))
-        if highest == 0:
-            raise ValueError(f"activation {phi!r}: a slope that is not zero is needed")
         law = cls(np.asarray(phi.slope(math.sqrt(q) * z)) ** 2, weights / weights.sum(), exact=False, top=highest)
         for k in (1, 2):
             if not math.isclose(law.moment(k), float(phi.slope_moment(q, 2 * k)), rel_tol=1e-8):
                 raise ValueError(f"activation {phi!r}, q = {q}: its slope is not resolved by {2 * _NODES + 1} nodes")
         return law
 
+    @classmethod
+    def _in_pieces(cls, points: Array, weights: Array, highest: float) -> DerivativeLaw:
+        """Points of a quadrature, those that agree to rounding as one: atoms, if there are 16 of them (a piece)."""
+        order = np.argsort(points, kind="stable")
+        points, weights = points[order], weights[order]
+        first = np.flatnonzero(np.diff(points, prepend=-1.0) > 1e-13 * highest)
+        count = np.diff(np.append(first, len(points)))
+        values, masses = points[first], np.add.reduceat(weights, first)
+        atoms = (count >= 16) & (masses > 1e-12)
+        if masses[~atoms].sum() < 1e-12:
+            return cls(values[atoms], masses[atoms] / masses[atoms].sum())
+        return cls(values, masses, exact=False, top=highest, held=tuple(values[atoms].tolist()))
+
     def moment(self, k: int) -> float:
-        """μ_k = E d^k."""
+        """μ_k = E d^k.
+
+        >>> DerivativeLaw([0.0, 2.0], [0.5, 0.5]).moment(2)
+        2.0
+        """
         return float(self.weights @ self.points**k)
 
 
@@ -167,12 +204,20 @@ class JacobianSpectrum:
 
     @property
     def mean(self) -> float:
-        """m_1 = (σ_w² E d)^L."""
+        """m_1 = (σ_w² E d)^L.
+
+        >>> JacobianSpectrum(3, DerivativeLaw.one(), weight_var=2.0).mean
+        8.0
+        """
         return (self.weight_var * self.law.moment(1)) ** self.depth
 
     @property
     def variance(self) -> float:
-        """m_1² L (E d²/(E d)² - 1 - s_1), s_1 = 0 for orthogonal weights, -1 for Gaussian ones (eq. 22)."""
+        """m_1² L (E d²/(E d)² - 1 - s_1), s_1 = 0 for orthogonal weights, -1 for Gaussian ones (eq. 22).
+
+        >>> JacobianSpectrum(3, DerivativeLaw.one(), "gaussian").variance
+        3.0
+        """
         spread = self.law.moment(2) / self.law.moment(1) ** 2 - 1 + (self.weights == "gaussian")
         return self.mean**2 * self.depth * spread
 
@@ -180,14 +225,21 @@ class JacobianSpectrum:
     def atoms(self) -> list[tuple[float, float]]:
         """(location, mass) of each, ascending. Of L free factors with an atom of mass w their product has one of mass
         L w - (L - 1), where that is positive (Belinschi 2003); at zero the mass is that of one factor.
+
+        >>> JacobianSpectrum(3, DerivativeLaw.bernoulli(0.5)).atoms
+        [(0.0, 0.5)]
         """
         points, weights = self.law.points, self.law.weights
-        at_zero = [(0.0, float(weights[0]))] if self.law.exact and points[0] == 0 else []
+        at_zero = [(0.0, float(weights[0]))] if self.law.atoms[0] and points[0] == 0 else []
         return at_zero + [(self._place(points[i]), mass) for i, mass in self._positive_atoms().items()]
 
     @property
     def lambda_max(self) -> float:
-        """The top of the support, atoms included."""
+        """The top of the support, atoms included.
+
+        >>> round(JacobianSpectrum(3, DerivativeLaw.bernoulli(0.5)).lambda_max, 6)
+        6.75
+        """
         if len(self.law.points) - 1 in self._positive_atoms():
             return self._place(self.law.points[-1])
         return math.exp(self._least(lambda t: self.law.top * (1 + np.exp(30 * t)), lambda m: m > 0))
@@ -198,6 +250,9 @@ class JacobianSpectrum:
 
         An edge is where z(N) turns on the real axis outside of the values of d: beyond the largest one, or next to it
         where the largest one makes an atom, and the same on the left, where d = 0 has no part in it.
+
+        >>> JacobianSpectrum(1, DerivativeLaw.one(), "gaussian").bulk
+        (0.0, 4.0)
         """
         if sum(mass for _, mass in self.atoms) > 1 - 1e-12:
             return math.nan, math.nan
@@ -213,26 +268,40 @@ class JacobianSpectrum:
         return left, right
 
     def density(self, lam: ArrayLike) -> Array:
-        """The continuous part of the law at λ, 0 outside its edges; the shape of ``lam``.
+        """The continuous part of the law at any real λ, 0 outside its edges; the shape of ``lam``.
 
-        Raises ``ValueError`` for λ that is not positive and finite, and for one layer with orthogonal weights;
-        ``RuntimeError`` where Newton's method fails.
+        Raises ``ValueError`` for λ that is not a number, and for one layer with orthogonal weights; ``RuntimeError``
+        where Newton's method fails.
+
+        >>> JacobianSpectrum(2, DerivativeLaw.one(), "gaussian").density([-1.0, 0.0, 1.0, 7.0]).round(6)
+        array([0.      , 0.      , 0.178979, 0.      ])
         """
-        lam = _positive(lam)
-        _, more, _ = _mean(self.law, self._on_the_axis(lam.ravel()))
-        density = -more.imag / (math.pi * lam.ravel())
-        for place, mass in self.atoms:  # at a small height they are Lorentzians
-            density -= (
-                mass / math.pi * _HEIGHT * lam.ravel() / ((lam.ravel() - place) ** 2 + (_HEIGHT * lam.ravel()) ** 2)
-            )
+        lam = _numbers("lam", lam)
         left, right = self.bulk
-        inside = (lam.ravel() > left) & (lam.ravel() < right)
-        return np.where(inside, np.maximum(density, 0.0), 0.0).reshape(lam.shape)
+        inside = (lam > max(left, 0.0)) & (lam < right)
+        found, flat = np.zeros(lam.shape), lam[inside]
+        _, more, _ = _mean(self.law, self._on_the_axis(flat))
+        density = -more.imag / (math.pi * flat)
+        for place, mass in self.atoms:  # at a small height they are Lorentzians
+            density -= mass / math.pi * _HEIGHT * flat / ((flat - place) ** 2 + (_HEIGHT * flat) ** 2)
+        found[inside] = np.maximum(density, 0.0)
+        return found
 
     def cdf(self, lam: ArrayLike) -> Array:
-        """The share of eigenvalues up to λ, atoms included; the shape of ``lam``. Raises as :meth:`density` does."""
-        lam = _positive(lam)
-        flat = lam.ravel()
+        """The share of eigenvalues up to any real λ, atoms included; the shape of ``lam``. Raises as :meth:`density`
+        does.
+
+        >>> JacobianSpectrum(3, DerivativeLaw.bernoulli(0.5)).cdf([-1.0, 0.0, math.inf]).tolist()
+        [0.0, 0.5, 1.0]
+        """
+        lam = _numbers("lam", lam)
+        positive = (lam > 0) & np.isfinite(lam)
+        share = np.where(lam > 0, 1.0, 0.0)
+        share[lam == 0] = sum(mass for place, mass in self.atoms if place == 0)
+        share[positive] = self._share(lam[positive])
+        return share
+
+    def _share(self, flat: Array) -> Array:
         N, L = self._on_the_axis(flat), self.depth
         m, more, _ = _mean(self.law, N)
         rest = (L - 1) * np.log(more) if self.weights == "orthogonal" else L * m - np.log(more)
@@ -241,14 +310,15 @@ class JacobianSpectrum:
         for place, mass in self.atoms:  # a step, not the arc tangent that it is at a small height
             smooth = 0.5 + np.arctan((flat - place) / (_HEIGHT * flat)) / math.pi
             share += mass * ((flat >= place * (1 - 1e-12)) - smooth)
-        return np.clip(share, 0.0, 1.0).reshape(lam.shape)
+        return np.clip(share, 0.0, 1.0)
 
     def _positive_atoms(self) -> dict[int, float]:
         """Masses of the atoms of λ that are not at zero, by the index of the value of d."""
-        if not self.law.exact or self.weights == "gaussian":
+        if self.weights == "gaussian":
             return {}
         masses = 1 - self.depth * (1 - self.law.weights)
-        return {i: float(masses[i]) for i in np.flatnonzero((masses > 1e-12) & (self.law.points > 0)).tolist()}
+        held = (masses > 1e-12) & (self.law.points > 0) & self.law.atoms
+        return {i: float(masses[i]) for i in np.flatnonzero(held).tolist()}
 
     def _place(self, d: float) -> float:
         return math.exp(self.depth * math.log(self.weight_var * float(d)))
@@ -278,6 +348,8 @@ class JacobianSpectrum:
         """N just above λ on the real axis, followed down from far above it."""
         if self.depth == 1 and self.weights == "orthogonal":
             raise ValueError("depth = 1 with orthogonal weights is σ_w² D² itself: its law is given")
+        if len(lam) == 0:
+            return np.zeros(0, np.complex128)
         height = 20 * (lam + self.lambda_max)
         start = (lam + 1j * height) * (self.law.moment(1) / self.mean)
         return _followed(self._newton, start.astype(np.complex128), lam, height, _HEIGHT * lam)
@@ -311,7 +383,7 @@ def fuss_catalan_moment(k: ArrayLike, depth: int) -> Array:
     >>> fuss_catalan_moment([1, 2, 3], 4).round(6)
     array([ 1.,  5., 35.])
     """
-    k, L = np.asarray(k, dtype=np.float64), _depth(depth)
+    k, L = real("k", k), _depth(depth)
     if not (k >= 0).all():
         raise ValueError("k: numbers that are not negative are allowed")
     return np.asarray(np.exp(gammaln((L + 1) * k + 1) - gammaln(k + 1) - gammaln(L * k + 1)) / (L * k + 1))
@@ -322,13 +394,13 @@ def fuss_catalan_density(lam: ArrayLike, depth: int) -> Array:
     ``lam``.
 
     In the angle φ from 0 to π/(L + 1), λ = sin^{L+1}((L + 1)φ)/(sin φ sin^L(Lφ)) falls from the edge to 0. Raises as
-    :func:`fuss_catalan_moment`, and for λ that is not positive and finite.
+    :func:`fuss_catalan_moment`, and for λ that is not a number.
 
     >>> float(fuss_catalan_density(2.0, 1).round(9)), round(1 / (2 * math.pi), 9)
     (0.159154943, 0.159154943)
     """
-    lam, L = _positive(lam), _depth(depth)
-    inside = lam < (L + 1) ** (L + 1) / L**L
+    lam, L = _numbers("lam", lam), _depth(depth)
+    inside = (lam > 0) & (lam < (L + 1) ** (L + 1) / L**L)
     target = np.log(lam[inside])
 
     def logs(psi: Array) -> tuple[Array, Array, Array]:
@@ -351,45 +423,76 @@ def marchenko_pastur(x: ArrayLike, ratio: float) -> Array:
     """Density at x of the eigenvalues of XᵀX/rows, X with independent entries of variance 1 and ratio = columns/rows,
     without the atom 1 - 1/ratio at zero that there is for ratio > 1; the shape of ``x``.
 
-    Raises ``ValueError`` for a ratio that is not positive and finite, and x that is not finite.
+    Raises ``ValueError`` for a ratio that is not positive and finite, and x that is not a number.
 
     >>> float(marchenko_pastur(1.0, 1.0).round(6)), float(marchenko_pastur(5.0, 1.0))
     (0.275664, 0.0)
     """
     if not 0 < ratio < math.inf:
         raise ValueError(f"ratio = {ratio}: a positive finite number is allowed")
-    x = np.asarray(x, dtype=np.float64)
-    if not np.isfinite(x).all():
-        raise ValueError("x: finite numbers are allowed")
+    x = _numbers("x", x)
     left, right = (1 - math.sqrt(ratio)) ** 2, (1 + math.sqrt(ratio)) ** 2
-    root = np.sqrt(np.maximum((x - left) * (right - x), 0.0))
+    inside = np.clip(x, left, right)
+    root = np.sqrt((inside - left) * (right - inside))
     return np.where(root > 0, root / (2 * math.pi * ratio * np.where(root > 0, x, 1.0)), 0.0)
 
 
 def multiply_marchenko_pastur(points: ArrayLike, weights: ArrayLike, ratio: float, z: ArrayLike) -> Complex:
-    """The Stieltjes transform m(z) = ∫ dμ(x)/(x - z), Im z > 0, of μ = law ⊠ Marchenko-Pastur: eigenvalues of
+    """The Stieltjes transform m(z) = ∫ dμ(x)/(x - z) of μ = law ⊠ Marchenko-Pastur: eigenvalues of
     T^{1/2} XᵀX T^{1/2}/rows, T with the law of ``points`` (n,) >= 0 and ``weights`` (n,), X as in
-    :func:`marchenko_pastur`; the shape of ``z``.
+    :func:`marchenko_pastur`; the shape of ``z``, complex. z is any number off the support, real ones included.
 
     Silverstein's equation m = Σ w/(t (1 - ratio - ratio z m) - z) by Newton's method, from far above the axis down to
-    z. The density at x is Im m(x + i0)/π. Raises ``ValueError`` for bad laws and ratios and for Im z <= 0,
-    ``RuntimeError`` where Newton's method fails.
+    z; on the real axis the solution is followed to it, and is the right one where z rises with
+    v = ratio m - (1 - ratio)/z (Silverstein and Choi 1995), which no solution does on the support. The density at x is
+    Im m(x + i0)/π. Raises ``ValueError`` for bad laws and ratios and for z on the support, ``RuntimeError`` where
+    Newton's method fails.
 
     >>> m = multiply_marchenko_pastur([1.0], [1.0], 0.5, 1.0 + 1e-9j)
     >>> bool(abs(m.imag / math.pi - marchenko_pastur(1.0, 0.5)) < 1e-7)
     True
+    >>> multiply_marchenko_pastur([1.0], [1.0], 0.5, [0.0, 4.5]).round(9)
+    array([ 2.        +0.j, -0.30094415+0.j])
     """
-    law = DerivativeLaw(np.asarray(points, dtype=np.float64), np.asarray(weights, dtype=np.float64))
+    law = DerivativeLaw(real("points", points), real("weights", weights))
     if not 0 < ratio < math.inf:
         raise ValueError(f"ratio = {ratio}: a positive finite number is allowed")
-    z = np.asarray(z, dtype=np.complex128)
-    if not (z.imag > 0).all() or not np.isfinite(z).all():
-        raise ValueError("z: finite numbers with a positive imaginary part are allowed")
+    z, ratio = np.asarray(plain(z), dtype=np.complex128), float(ratio)
+    if not np.isfinite(z).all():
+        raise ValueError(f"z = {z}: finite numbers are allowed")
     flat = z.ravel()
-    height = np.maximum(20 * (np.abs(flat.real) + (1 + math.sqrt(ratio)) ** 2 * float(law.points[-1])), flat.imag)
+    on_axis, below = flat.imag == 0, flat.imag < 0
+    scale = np.abs(flat.real) + (1 + math.sqrt(ratio)) ** 2 * float(law.points[-1])
+    above = flat.real + 1j * np.where(on_axis, 1e-7 * scale, np.abs(flat.imag))
+    height = np.maximum(20 * scale, above.imag)
     start = -1 / (flat.real + 1j * height)
-    v = _followed(partial(_silverstein, law, ratio), start, flat.real, height, flat.imag)
-    return ((v + (1 - ratio) / flat) / ratio).reshape(z.shape)
+    v = _followed(partial(_silverstein, law, ratio), start, flat.real, height, above.imag)
+    m = (v + (1 - ratio) / above) / ratio
+    m[below] = m[below].conj()  # m(z̄) is the conjugate of m(z)
+    m[on_axis] = _on_the_real_axis(law, ratio, flat.real[on_axis], m.real[on_axis])
+    return m.reshape(z.shape)
+
+
+def _on_the_real_axis(law: DerivativeLaw, ratio: float, z: Array, m: Array) -> Array:
+    """m(z) at real z, by Newton's method from just above; ValueError on the support."""
+    t, w = law.points, law.weights
+    with np.errstate(all="ignore"):
+        for _ in range(60):
+            inverse = 1 / (t * (1 - ratio - ratio * z * m)[:, None] - z[:, None])
+            residual = m - inverse @ w
+            change = residual / (1 - ratio * z * (inverse**2 @ (w * t)))
+            m = m - change
+            if (np.abs(change) <= 1e-14 * np.abs(m)).all():
+                break
+        # d z/d v > 0, with t v/(1 + t v) = 1 - z/(z + t z v), z v = ratio z m - 1 + ratio
+        share = t * (ratio * z * m - 1 + ratio)[:, None] / (z[:, None] + t * (ratio * z * m - 1 + ratio)[:, None])
+        rises = 1 - ratio * (share**2 @ w) > 0
+        solved = np.abs(m - (1 / (t * (1 - ratio - ratio * z * m)[:, None] - z[:, None])) @ w) <= 1e-9 * np.abs(m)
+        at_zero = (z == 0) & ((ratio >= 1) | (t[0] == 0))
+    good = rises & solved & ~at_zero
+    if not good.all():
+        raise ValueError(f"z = {z[~good]}: real numbers off the support are allowed; on it, m has two values (z ± i0)")
+    return m
 
 
 def _silverstein(law: DerivativeLaw, ratio: float, z: Complex, v: Complex) -> Complex:
@@ -405,7 +508,7 @@ def _silverstein(law: DerivativeLaw, ratio: float, z: Complex, v: Complex) -> Co
     raise RuntimeError(f"Newton's method did not converge for ratio = {ratio}")
 
 
-def freeness_defects(matrices: Sequence[Tensor]) -> dict[tuple[int, ...], float]:
+def freeness_defects(matrices: Sequence[Tensor | ArrayLike]) -> dict[tuple[int, ...], float]:
     """tr X°_i X°_j and tr X°_i X°_j X°_i X°_j for all i < j, by the words (i, j) and (i, j, i, j), with X° = X - tr X
     and tr the trace over N: free matrices have zeros, of order 1/N where N is finite.
 
@@ -417,12 +520,13 @@ def freeness_defects(matrices: Sequence[Tensor]) -> dict[tuple[int, ...], float]
     >>> freeness_defects([A, B])
     {(0, 1): 0.0, (0, 1, 0, 1): -1.0}
     """
-    if len(matrices) < 2 or any(X.ndim != 2 or X.shape != (len(matrices[0]),) * 2 for X in matrices):
-        raise ValueError(f"matrices of shapes {[tuple(X.shape) for X in matrices]}: two or more (N, N) are allowed")
-    if not all(bool(X.isfinite().all()) and not X.is_complex() for X in matrices):
+    checked = [tensor("matrices", X) for X in matrices]
+    if len(checked) < 2 or any(X.ndim != 2 or X.shape != (len(checked[0]),) * 2 for X in checked):
+        raise ValueError(f"matrices of shapes {[tuple(X.shape) for X in checked]}: two or more (N, N) are allowed")
+    if not all(bool(X.isfinite().all()) and not X.is_complex() for X in checked):
         raise ValueError("matrices: finite real entries are allowed")
     centred = []
-    for X in matrices:
+    for X in checked:
         X = X.double().clone()
         X.diagonal().sub_(X.diagonal().mean())
         centred.append(X)
@@ -469,11 +573,11 @@ def _step(x: Complex, change: Complex) -> Complex:
     return x + change * np.minimum(np.minimum(1, room), np.abs(x) / np.maximum(3 * np.abs(change), 1e-300))
 
 
-def _positive(lam: ArrayLike) -> Array:
-    lam = np.asarray(lam, dtype=np.float64)
-    if not np.isfinite(lam).all() or (lam <= 0).any():
-        raise ValueError("lam: positive finite numbers are allowed")
-    return lam
+def _numbers(name: str, value: ArrayLike) -> Array:
+    array = real(name, value)
+    if np.isnan(array).any():
+        raise ValueError(f"{name} = {array}: real numbers are allowed")
+    return array
 
 
 def _mean(law: DerivativeLaw, N: Any) -> tuple[Complex, Complex, Complex]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from deepdynamics import activations
-from deepdynamics.activations import Activation
+from deepdynamics.activations import ActivationLike
 from deepdynamics.networks import Seed, generator, haar
+from deepdynamics.realarrays import real, sizes, tensor
 
 Array = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ class GainTheory:
         return iter((self.second_moment, self.mean_square))
 
 
-def theory(activation: str | Activation, gain: ArrayLike, input_var: ArrayLike, depth: int) -> GainTheory:
+def theory(activation: ActivationLike, gain: ArrayLike, input_var: ArrayLike, depth: int) -> GainTheory:
     r"""Mean field theory of an infinitely wide network with a gain, for an input with :math:`\|x^0\|^2/N` =
     ``input_var``:
 
@@ -81,8 +81,9 @@ def draw(weights: str, widths: Sequence[int], *, seed: Seed) -> list[Tensor]:
     """
     if weights not in WEIGHTS:
         raise ValueError(f"weights = {weights!r}: one of {', '.join(WEIGHTS)} is allowed")
+    widths = sizes(widths)
     if len(widths) < 2:
-        raise ValueError(f"widths = {tuple(widths)}: at least an input and an output width are needed")
+        raise ValueError(f"widths = {widths}: at least an input and an output width are needed")
     source = generator(seed)
     shapes = [(_count("widths", n_out), _count("widths", n_in)) for n_in, n_out in pairwise(widths)]
     if weights == "orthogonal":
@@ -102,7 +103,9 @@ def sphere(width: int, variance: float, *, seed: Seed) -> Tensor:
     return x * (width * variance) ** 0.5 / x.norm()
 
 
-def second_moments(matrices: Sequence[Tensor], x: Tensor, gains: ArrayLike, activation: str | Activation) -> Tensor:
+def second_moments(
+    matrices: Sequence[Tensor | ArrayLike], x: Tensor | ArrayLike, gains: ArrayLike, activation: ActivationLike
+) -> Tensor:
     """The mean square of the states of every layer, ‖x^l‖²/N_l, of inputs x (n, in) at each of the ``gains`` (m,):
     (depth + 1, m, n), entry 0 the input.
 
@@ -111,15 +114,18 @@ def second_moments(matrices: Sequence[Tensor], x: Tensor, gains: ArrayLike, acti
     """
     phi = activations.get(activation)
     g = torch.as_tensor(_not_negative("gains", gains))[:, None, None]
-    state = x.double().expand(len(g), *x.shape)
+    x = tensor("x", x).double()
+    state = x.expand(len(g), *x.shape)
     rows = [state.square().mean(-1)]
-    for W in matrices:
+    for W in (tensor("matrices", each) for each in matrices):
         state = phi(g * (state @ W.T))
         rows.append(state.square().mean(-1))
     return torch.stack(rows)
 
 
-def factors(matrices: Sequence[Tensor], x: Tensor, gain: float, activation: str | Activation) -> list[Tensor]:
+def factors(
+    matrices: Sequence[Tensor | ArrayLike], x: Tensor | ArrayLike, gain: float, activation: ActivationLike
+) -> list[Tensor]:
     """J^l = g diag φ'(g h^l) W^l along the way of one input ``x`` (in,), first layer first.
 
     >>> J = factors([torch.eye(2)], torch.zeros(2), 1.5, "tanh")
@@ -128,25 +134,26 @@ def factors(matrices: Sequence[Tensor], x: Tensor, gain: float, activation: str 
     """
     phi = activations.get(activation)
     _not_negative("gain", gain)
-    if x.ndim != 1:
-        raise ValueError(f"x of shape {tuple(x.shape)}: one input, without a batch axis, is allowed")
+    state, gain = tensor("x", x), float(gain)
+    if state.ndim != 1:
+        raise ValueError(f"x of shape {tuple(state.shape)}: one input, without a batch axis, is allowed")
     found = []
-    for W in matrices:
-        u = gain * (W @ x.to(W.dtype))
+    for W in (tensor("matrices", each) for each in matrices):
+        u = gain * (W @ state.to(W.dtype))
         found.append((gain * phi.slope(u))[:, None] * W)
-        x = phi(u)
+        state = phi(u)
     return found
 
 
 def jacobians(
     weights: str,
-    gains: Sequence[float] | NDArray[Any],
+    gains: ArrayLike,
     *,
     width: int,
     depth: int,
     networks: int,
     input_var: float = 1.0,
-    activation: str | Activation = "tanh",
+    activation: ActivationLike = "tanh",
     seed: int = 0,
 ) -> Tensor:
     """Jacobians input → last layer of ``networks`` random networks at each gain, (networks, gains, width, width),
@@ -158,11 +165,12 @@ def jacobians(
     >>> jacobians("orthogonal", [0.5, 1.0], width=5, depth=3, networks=2).shape
     torch.Size([2, 2, 5, 5])
     """
+    phi, gains = activations.get(activation), real("gains", gains)
     found = torch.empty(_count("networks", networks), len(gains), width, width, dtype=torch.float64)
     for n in range(networks):
         matrices, x = network(weights, width=width, depth=depth, input_var=input_var, seed=seed, number=n)
         for i, gain in enumerate(gains):
-            first, *rest = factors(matrices, x, float(gain), activation)
+            first, *rest = factors(matrices, x, float(gain), phi)
             for factor in rest:
                 first = factor @ first
             found[n, i] = first
@@ -184,7 +192,7 @@ def network(
 
 
 def _not_negative(name: str, value: ArrayLike) -> Array:
-    array = np.asarray(value, float)
+    array = real(name, value)
     if not (np.isfinite(array) & (array >= 0)).all():
         raise ValueError(f"{name} = {value!r}: finite numbers, not negative, are allowed")
     return array

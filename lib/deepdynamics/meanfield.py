@@ -15,7 +15,7 @@ All of it is numpy float64. ``simulate`` runs networks of finite width beside th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -24,9 +24,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepdynamics import activations, randomnetworks
-from deepdynamics.activations import Activation
+from deepdynamics.activations import Activation, ActivationLike, Homogeneous
 from deepdynamics.gaussianintegrals import blocks
+from deepdynamics.lengthmaps import divergence, fixed_length, fixed_lengths, root
 from deepdynamics.randomnetworks import Seed
+from deepdynamics.realarrays import finite
 
 Array = NDArray[np.float64]
 
@@ -81,7 +83,7 @@ class _RandomLayer:
 
     skip = 0.0
 
-    def __init__(self, activation: str | Activation, weight_var: float, bias_var: float) -> None:
+    def __init__(self, activation: ActivationLike, weight_var: float, bias_var: float) -> None:
         self.activation = activations.get(activation)
         self.weight_var = _scalar_variance("weight_var", weight_var)
         self.bias_var = _scalar_variance("bias_var", bias_var)
@@ -96,10 +98,10 @@ class _RandomLayer:
         1.1
         """
         moment = self.activation.second_moment(q)
-        return self.skip * np.asarray(q, float) + self.weight_var * moment + self.bias_var
+        return self.skip * finite("q", q) + self.weight_var * moment + self.bias_var
 
     def _next_correlation(self, q: ArrayLike, c: ArrayLike) -> Any:
-        variance = np.asarray(q, float)
+        variance = finite("q", q)
         covariance = variance * _correlation("c", c)
         shared = self.weight_var * self.activation.covariance(variance, variance, covariance)
         length = self.length_map(variance)
@@ -151,12 +153,13 @@ class _RandomLayer:
         >>> MeanField("tanh", 2.0, 0.1).simulate(width=50, depth=3, q0=1.0, c0=0.5, seeds=2).c.shape
         (2, 4)
         """
-        cross = float(_length("q0", q0)) * float(_correlation("c0", c0))
+        length = float(_length("q0", q0))
+        cross = length * float(_correlation("c0", c0))
         grams = randomnetworks.forward(
             self.activation,
             self.weight_var,
             self.bias_var,
-            np.array([[q0, cross], [cross, q0]]),
+            np.array([[length, cross], [cross, length]]),
             width=width,
             depth=depth,
             networks=seeds,
@@ -182,12 +185,13 @@ class ResidualMeanField(_RandomLayer):
 class MeanField(_RandomLayer):
     r"""Order parameters of a random network with layers W phi(h) + b (Poole et al. 2016; Schoenholz et al. 2017).
 
-    ``activation`` is a name (or an :class:`~deepdynamics.activations.Activation`), ``weight_var`` = σ_w² and
-    ``bias_var`` = σ_b² are variances. ``q_star`` is the fixed point of the length map that lengths approach, ``chi_1``
-    the slope at 1 of the correlation map there, ``c_star`` the fixed point of this map that correlations approach and
-    ``chi_c_star`` the slope there. Distances to the fixed points shrink like exp(-layers/xi_q), exp(-layers/xi_c);
-    gradients like exp(-layers/xi_grad), which is negative where they explode. Where the length map has no fixed point
-    (ReLU with σ_w² >= 2, linear with σ_w² >= 1) ``q_star`` and all that needs it raise ValueError.
+    ``activation`` is a name or any function (:func:`deepdynamics.activations.get`), ``weight_var`` = σ_w² and
+    ``bias_var`` = σ_b² are variances. ``q_star`` is the fixed point of the length map that lengths approach from
+    q = 1 (``fixed_points`` has all of them: GELU and its like have several), ``chi_1`` the slope at 1 of the
+    correlation map there, ``c_star`` the fixed point of this map that correlations approach, ``chi_c_star`` the slope
+    there. Distances to the fixed points shrink like exp(-layers/xi_q), exp(-layers/xi_c); gradients like
+    exp(-layers/xi_grad), which is negative where they explode. Where lengths diverge from q = 1 (ReLU with σ_w² >= 2,
+    linear with σ_w² >= 1) ``q_star`` and all that needs it raise ValueError.
 
     >>> net = MeanField("tanh", weight_var=2.25, bias_var=0.09)
     >>> print(net.phase, round(net.chi_1, 9), round(net.c_star, 9), round(net.xi_c, 6))
@@ -196,11 +200,34 @@ class MeanField(_RandomLayer):
 
     @cached_property
     def q_star(self) -> float:
-        """The fixed point of ``length_map``; 0 where that is the only one."""
-        q = float(_fixed_lengths(self.activation, np.array(self.weight_var), np.array(self.bias_var)))
-        if np.isnan(q):
-            raise ValueError(_no_fixed_point(self.activation, self.weight_var, self.bias_var))
-        return q
+        """The fixed point of ``length_map`` that lengths approach from q = 1: the next one above 1 if a length of 1
+        grows, else the next one below; 0 where no other is there. ValueError where they diverge; it names the fixed
+        points that are not reached.
+
+        >>> round(MeanField("gelu", 2.05, 0.1).q_star, 6)
+        0.38654
+        """
+        return self._known(fixed_length(self.activation, np.array(self.weight_var), np.array(self.bias_var)))
+
+    @cached_property
+    def fixed_points(self) -> Array:
+        """All fixed points of ``length_map``, ascending; lengths leave those where its slope is above 1. Empty where
+        there is none; ValueError where every length is one.
+
+        >>> MeanField("gelu", 2.05, 0.1).fixed_points.round(6)
+        array([0.38654 , 2.316616])
+        """
+        if not _scale_free(self.activation):
+            return fixed_lengths(self.activation, self.weight_var, self.bias_var)
+        slope = self.weight_var * float(self.activation.second_moment(1.0))
+        if self.bias_var == 0:
+            return np.array([self._known(0.0 if slope != 1 else np.nan)])
+        return np.array([self.q_star] if slope < 1 else [])
+
+    def _known(self, value: Any) -> float:
+        if np.isnan(value):
+            raise ValueError(divergence(self.activation, self.weight_var, self.bias_var))
+        return float(value)
 
     @cached_property
     def _parameters(self) -> dict[str, Any]:
@@ -209,44 +236,69 @@ class MeanField(_RandomLayer):
         return _order_parameters(self.activation, np.array(self.weight_var), np.array(self.bias_var))
 
     def _parameter(self, name: str) -> float:
-        value = float(self._parameters[name])
-        if np.isnan(value):
-            raise ValueError(_no_fixed_point(self.activation, self.weight_var, self.bias_var))
-        return value
+        return self._known(self._parameters[name])
 
     @property
     def chi_1(self) -> float:
-        """σ_w² E phi'(√q* z)²: the slope of the correlation map at 1, and the growth of squared gradients."""
+        """σ_w² E phi'(√q* z)²: the slope of the correlation map at 1, and the growth of squared gradients.
+
+        >>> MeanField("relu", 1.5, 0.1).chi_1
+        0.75
+        """
         return self._parameter("chi_1")
 
     @property
     def c_star(self) -> float:
-        """The stable fixed point of ``correlation_map``: 1 unless the phase is chaotic."""
+        """The stable fixed point of ``correlation_map``: 1 unless the phase is chaotic.
+
+        >>> round(MeanField("tanh", 2.25, 0.09).c_star, 9)
+        0.766753297
+        """
         return self._parameter("c_star")
 
     @property
     def chi_c_star(self) -> float:
-        """The slope of ``correlation_map`` at ``c_star``."""
+        """The slope of ``correlation_map`` at ``c_star``.
+
+        >>> round(MeanField("tanh", 2.25, 0.09).chi_c_star, 9)
+        0.951029558
+        """
         return self._parameter("chi_c_star")
 
     @property
     def xi_q(self) -> float:
-        """Depth scale of lengths: -1/log |slope of ``length_map`` at q*| (Schoenholz et al. 2017)."""
+        """Depth scale of lengths: -1/log |slope of ``length_map`` at q*| (Schoenholz et al. 2017).
+
+        >>> round(MeanField("tanh", 2.25, 0.09).xi_q, 9)
+        1.167499333
+        """
         return self._parameter("xi_q")
 
     @property
     def xi_c(self) -> float:
-        """Depth scale of correlations: -1/log ``chi_c_star``; inf at criticality."""
+        """Depth scale of correlations: -1/log ``chi_c_star``; inf at criticality.
+
+        >>> MeanField("relu", 2.0, 0.0).xi_c
+        inf
+        """
         return self._parameter("xi_c")
 
     @property
     def xi_grad(self) -> float:
-        """Depth scale of squared gradients: -1/log ``chi_1``; inf at criticality, negative in the chaotic phase."""
+        """Depth scale of squared gradients: -1/log ``chi_1``; inf at criticality, negative in the chaotic phase.
+
+        >>> round(MeanField("tanh", 2.25, 0.09).xi_grad, 6)
+        -16.893547
+        """
         return self._parameter("xi_grad")
 
     @property
     def phase(self) -> str:
-        """ "ordered", "critical" (chi_1 within 1e-9 of 1) or "chaotic"."""
+        """ "ordered", "critical" (chi_1 within 1e-9 of 1) or "chaotic".
+
+        >>> MeanField("leaky_relu", 2 / 1.0001, 0.0).phase
+        'critical'
+        """
         return str(_phase(np.array(self.chi_1)))
 
     def correlation_map(self, c: ArrayLike, q: ArrayLike | None = None) -> Any:
@@ -255,47 +307,65 @@ class MeanField(_RandomLayer):
         >>> float(MeanField("erf", 2.25, 0.09).correlation_map(1.0))
         1.0
         """
-        return self._next_correlation(np.maximum(self.q_star if q is None else _finite("q", q), 1e-12), c)
+        return self._next_correlation(np.maximum(self.q_star if q is None else finite("q", q), 1e-12), c)
 
 
-def critical_weight_var(activation: str | Activation, bias_var: ArrayLike) -> CriticalPoint:
+def critical_weight_var(activation: ActivationLike, bias_var: ArrayLike) -> CriticalPoint:
     """The weight variance with chi_1 = 1, and q* there, for each bias variance (scalars or arrays of one shape).
 
-    Both are known in closed form once q* is: σ_w² = 1/E phi'², σ_b² = q* - σ_w² E phi²; the second is solved for q*.
-    ValueError where there is no critical point: ReLU and linear with a bias, step and softplus always. For ReLU and
-    linear without a bias every length is a fixed point, and q_star is nan.
+    Both are known in closed form once q* is: σ_w² = 1/E phi'², σ_b² = q* - σ_w² E phi²; the second is solved for q*,
+    which is the fixed point that lengths approach from 1, as in :class:`MeanField`. ValueError where there is no
+    critical point: ReLU and linear with a bias, step and softplus always. For ReLU and linear without a bias every
+    length is a fixed point, and q_star is nan.
 
     >>> weight_var, q_star = critical_weight_var("tanh", 0.05)
     >>> print(round(weight_var, 9), round(q_star, 9))
     1.76095464 0.570047882
     """
-    phi, bias = activations.get(activation), _finite("bias_var", bias_var)
+    phi, bias = activations.get(activation), finite("bias_var", bias_var)
     if (bias < 0).any():
         raise ValueError(f"bias_var = {bias}: a variance is not negative")
     if _scale_free(phi):
         if bias.any():
             raise ValueError(f"bias_var = {bias}: {phi.name} has a critical point at bias_var = 0 only")
+        if not phi.slope_moment(1.0, 2):
+            raise ValueError(f"{phi.name} has no critical point: its slope is 0")
         return CriticalPoint((1 / phi.slope_moment(1.0, 2) + 0 * bias)[()], np.full(bias.shape, np.nan)[()])
 
     if not np.isfinite(phi.slope_moment(1.0, 2)):
         raise ValueError(f"{phi.name} has no critical point: its chi_1 is infinite")
 
-    def missing(log_q: Array) -> Array:
-        q = np.exp(log_q)
-        return bias + phi.second_moment(q) / phi.slope_moment(q, 2) - q
+    def ratio(q: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(phi.second_moment(q) / phi.slope_moment(q, 2))
 
-    at_zero = (bias == 0) & (phi.second_moment(0.0) == 0) & (phi.slope(0.0) != 0)
     grid = np.linspace(np.log(1e-6), np.log(1e3), 120)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        above = np.stack([missing(np.full(bias.shape, x)) for x in grid]) < 0
-    if not (at_zero | (above.any(0) & ~above[0])).all():
+    flat, q = bias.ravel(), np.full(bias.size, np.nan)
+    if phi.second_moment(0.0) == 0 and phi.slope(0.0) != 0:
+        q = np.where(_reached(phi, np.zeros(flat.shape), flat), 0.0, q)
+    above = flat[:, None] + ratio(np.exp(grid)) - np.exp(grid) < 0
+    crossings = above[:, 1:] & ~above[:, :-1]
+    for number in range(1, 1 + int(crossings.sum(1).max(initial=0))):  # the first that lengths approach
+        todo = np.flatnonzero(np.isnan(q) & (crossings.sum(1) >= number))
+        if len(todo) == 0:
+            continue
+        cell = (crossings[todo].cumsum(1) == number).argmax(1)
+        missing = lambda x, b=flat[todo]: b + ratio(np.exp(x)) - np.exp(x)  # noqa: E731
+        found = np.exp(root(missing, grid[cell], grid[cell + 1]))
+        q[todo] = np.where(_reached(phi, found, flat[todo]), found, np.nan)
+    if np.isnan(q).any():
         raise ValueError(f"{phi.name} has no critical point with bias_var = {bias}, q* between 1e-6 and 1e3")
-    first = np.maximum(above.argmax(0), 1)
-    q = np.where(at_zero, 0.0, np.exp(_root(missing, grid[first - 1], grid[first])))
-    return CriticalPoint((1 / phi.slope_moment(q, 2))[()], q[()])
+    q_star = q.reshape(bias.shape)
+    return CriticalPoint((1 / phi.slope_moment(q_star, 2))[()], q_star[()])
 
 
-def phase_diagram(activation: str | Activation, weight_vars: ArrayLike, bias_vars: ArrayLike) -> PhaseDiagram:
+def _reached(phi: Activation, q: Array, bias_var: Array) -> NDArray[np.bool_]:
+    """Whether lengths approach q from 1 in the critical network with this q."""
+    found = fixed_length(phi, 1 / phi.slope_moment(q, 2), bias_var)
+    return np.asarray(np.abs(found - q) <= 1e-6 * q + 1e-9)
+
+
+def phase_diagram(activation: ActivationLike, weight_vars: ArrayLike, bias_vars: ArrayLike) -> PhaseDiagram:
     """All order parameters of :class:`MeanField` on a grid, as arrays (len(bias_vars), len(weight_vars)).
 
     Where the length map has no fixed point, what needs it is nan (and the phase of softplus "none").
@@ -320,7 +390,7 @@ class Autocorrelation(_Unpackable):
     correlations: Array
 
 
-def recurrent_autocorrelation(activation: str | Activation, weight_var: float) -> Autocorrelation:
+def recurrent_autocorrelation(activation: ActivationLike, weight_var: float) -> Autocorrelation:
     r"""Dynamic mean field theory of dh/dt = -h + W phi(h), phi odd, with one Gaussian W for all times (Sompolinsky,
     Crisanti and Sommers 1988). The autocovariance Δ(τ) solves Δ'' = Δ - C(Δ), C = σ_w² E phi(u)phi(v) with (u, v) of
     variance Δ(0) and covariance Δ, and vanishes at τ -> ∞: conservation of energy,
@@ -345,7 +415,7 @@ def recurrent_autocorrelation(activation: str | Activation, weight_var: float) -
         return w / q * c * (phi.covariance(wide, wide, wide * c[..., None] * t) @ weights)
 
     one = np.ones(1)
-    log_q = _root(
+    log_q = root(
         lambda x: integral(np.exp(x), one) - 1, np.log(1e-9 * one), np.log(MeanField(phi, w, 0.0).q_star * one)
     )
     q = np.exp(log_q)
@@ -358,7 +428,7 @@ def recurrent_autocorrelation(activation: str | Activation, weight_var: float) -
 
 
 def convolutional_map(
-    activation: str | Activation, weight_var: float, bias_var: float, covariance: ArrayLike, kernel_size: int
+    activation: ActivationLike, weight_var: float, bias_var: float, covariance: ArrayLike, kernel_size: int
 ) -> Array:
     r"""The covariances between the positions of a convolutional network with independent weights of variance
     σ_w²/(k c_in) and circular padding, one layer on (Xiao et al. 2018):
@@ -382,43 +452,12 @@ def convolutional_map(
 
 
 def _scale_free(phi: Activation) -> bool:
-    return isinstance(phi, activations.ReLU | activations.Linear)
-
-
-def _no_fixed_point(phi: Activation, weight_var: float, bias_var: float) -> str:
-    edge = 1 / phi.growth if phi.growth else np.inf
-    what = (
-        "every length is a fixed point of the length map"
-        if _scale_free(phi) and weight_var == edge and bias_var == 0
-        else "lengths grow without bound"
-    )
-    return f"weight_var = {weight_var:g}: {what} ({phi.name}); a single fixed point exists for weight_var < {edge:g}"
-
-
-def _fixed_lengths(phi: Activation, weight_var: Array, bias_var: Array) -> Array:
-    """q*, the stable fixed point of the length map, nan where there is none."""
-    w, b = np.broadcast_arrays(weight_var, np.where(bias_var < 1e-290, 0.0, bias_var))  # below, floats lose digits
-    if _scale_free(phi):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(w * phi.growth < 1, b / (1 - w * phi.growth), np.nan)
-
-    def excess(log_q: Array) -> Array:
-        return np.log(w * phi.second_moment(np.exp(log_q)) + b) - log_q
-
-    only_zero = (b == 0) & ((w == 0) | ((phi.second_moment(0.0) == 0) & (w * phi.slope(0.0) ** 2 <= 1)))
-    unbounded = w * phi.growth >= 1
-    w, b = np.where(only_zero | unbounded, 0.0, w), np.where(only_zero | unbounded, 1.0, b)
-    # q >= b; without a bias q is small near the critical point only, and there about (w - 1)/2 of the smallest w > 1
-    low = np.log(np.where(b > 0, b, 1e-16))
-    high = np.maximum(low, 0.0) + 1
-    while (growing := excess(high) > 0).any():
-        high = np.where(growing, high + 1, high)
-    q = np.exp(_root(excess, low, high))
-    return np.where(unbounded, np.nan, np.where(only_zero, 0.0, q))
+    """Whether no length sets a scale: the moments of the slope are the same at all of them."""
+    return isinstance(phi, Homogeneous)
 
 
 def _order_parameters(phi: Activation, weight_var: Array, bias_var: Array) -> dict[str, Array]:
-    q = _fixed_lengths(phi, weight_var, bias_var)
+    q = fixed_length(phi, weight_var, bias_var)
     known = np.isfinite(q) | _scale_free(phi)  # there the moments of the slope do not depend on the length
     safe = np.where(np.isfinite(q), q, 1.0)
     chi_1 = np.where(known, weight_var * phi.slope_moment(safe, 2), np.nan)
@@ -431,8 +470,9 @@ def _order_parameters(phi: Activation, weight_var: Array, bias_var: Array) -> di
     flat_q, flat_w = q.reshape(-1), np.broadcast_to(weight_var, q.shape).reshape(-1)
     for block in blocks(flat_q[chaotic]):
         here = chaotic[block]
-        c_star.reshape(-1)[here] = c = _chaotic_correlation(phi, flat_w[here], flat_q[here])
-        chi_c.reshape(-1)[here] = flat_w[here] * phi.slope_covariance(flat_q[here], flat_q[here], flat_q[here] * c)
+        w, length = flat_w[here], flat_q[here]
+        c_star.reshape(-1)[here] = c = _chaotic_correlation(phi, w, length)
+        chi_c.reshape(-1)[here] = w * phi.slope_covariance(length, length, length * c)
     return {
         "q_star": q,
         "chi_1": chi_1,
@@ -450,7 +490,7 @@ def _chaotic_correlation(phi: Activation, weight_var: Array, q: Array) -> Array:
     """
     mean_slope = phi.mean_slope(q)
     # in s = √(1 - c) it is smooth for activations with kinks as well
-    s = _root(lambda s: weight_var * mean_slope(1 - s**2) - 1, np.zeros_like(q), np.ones_like(q))
+    s = root(lambda s: weight_var * mean_slope(1 - s**2) - 1, np.zeros_like(q), np.ones_like(q))
     return 1 - s**2
 
 
@@ -465,66 +505,29 @@ def _phase(chi_1: Array) -> NDArray[np.str_]:
     return np.select(conditions, ["none", "critical", "ordered"], "chaotic")
 
 
-def _root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """Where a function that acts elementwise falls through 0, with f(low) >= 0 >= f(high) up to rounding.
-
-    Chandrupatla's method (1997): inverse quadratic interpolation with bisection as its guard, on all elements at once.
-    """
-    a, b = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))
-    fa, fb = np.maximum(f(a), 0), np.minimum(f(b), 0)
-    t = np.full(a.shape, 0.5)
-    for _ in range(100):
-        x = a + t * (b - a)
-        fx = f(x)
-        same = np.sign(fx) == np.sign(fa)
-        c, fc = np.where(same, a, b), np.where(same, fa, fb)
-        b, fb = np.where(same, b, a), np.where(same, fb, fa)
-        a, fa = x, fx
-        best = np.where(np.abs(fa) < np.abs(fb), a, b)
-        smallest = np.minimum(np.abs(fa), np.abs(fb))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            limit = (4e-16 * np.abs(best) + 1e-17) / np.abs(b - c)
-            xi, ratio = (a - b) / (c - b), (fa - fb) / (fc - fb)
-            guess = fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
-        done = (smallest == 0) | ~(limit <= 0.5)
-        if done.all():
-            return best
-        trusted = (ratio**2 < xi) & ((1 - ratio) ** 2 < 1 - xi)
-        t = np.clip(np.where(trusted, guess, 0.5), limit, 1 - limit)
-        t = np.where(done, 0.0, t)  # stays where it is
-    raise RuntimeError(f"no root to float precision after 100 steps; residual {np.nanmax(smallest):.1e}")
-
-
-def _finite(name: str, value: ArrayLike) -> Array:
-    array = np.asarray(value, float)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} = {array}: finite numbers are allowed")
-    return array
-
-
 def _scalar_variance(name: str, value: float) -> float:
-    array = _finite(name, value)
+    array = finite(name, value)
     if array.ndim or array < 0:
         raise ValueError(f"{name} = {value!r}: one number, finite and not negative, is allowed")
     return float(array)
 
 
 def _axis(name: str, values: ArrayLike) -> Array:
-    array = _finite(name, values)
+    array = finite(name, values)
     if array.ndim != 1 or not len(array) or (array < 0).any():
         raise ValueError(f"{name} = {values!r}: a list of variances, not negative, is allowed")
     return array
 
 
 def _length(name: str, q: ArrayLike) -> Array:
-    array = _finite(name, q)
+    array = finite(name, q)
     if (array <= 0).any():
         raise ValueError(f"{name} = {q!r}: a positive length is allowed")
     return array
 
 
 def _correlation(name: str, c: ArrayLike) -> Array:
-    array = _finite(name, c)
+    array = finite(name, c)
     if (np.abs(array) > 1).any():
         raise ValueError(f"{name} = {c!r}: a correlation lies in [-1, 1]")
     return array

@@ -14,14 +14,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional
 
 from deepdynamics import activations
+from deepdynamics.activations import ActivationLike
 from deepdynamics.architectures import alexnet, squeezenet1_0
+from deepdynamics.realarrays import sizes, tensor
 
 __all__ = ["CNN", "MLP", "Layer", "alexnet", "delta_orthogonal_", "generator", "haar", "squeezenet1_0"]
 
@@ -89,8 +93,13 @@ class Layer(nn.Module):
         self.activation, self.gain, self.scales = activation, gain, scales
         self.padding, self.pool, self.flatten = padding, pool, flatten
 
-    def preactivation(self, x: Tensor) -> Tensor:
-        """h = W x + b, with the factors of the NTK parametrisation where it is used."""
+    def preactivation(self, x: Tensor | ArrayLike) -> Tensor:
+        """h = W x + b, with the factors of the NTK parametrisation where it is used.
+
+        >>> Layer(torch.eye(2), torch.ones(2), None).preactivation([1.0, 2.0]).tolist()
+        [2.0, 3.0]
+        """
+        x = tensor("x", x, like=self.weight)
         weight_scale, bias_scale = self.scales
         # A factor of exactly 1 is skipped: it would cost a copy of W at each pass.
         weight = self.weight if weight_scale == 1 else self.weight * weight_scale
@@ -101,8 +110,12 @@ class Layer(nn.Module):
         mode = "constant" if self.padding == "zeros" else self.padding
         return functional.conv2d(functional.pad(x, (margin,) * 4, mode=mode), weight, bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x' = φ(gain · h); without an activation x' = h."""
+    def forward(self, x: Tensor | ArrayLike) -> Tensor:
+        """x' = φ(gain · h); without an activation x' = h.
+
+        >>> Layer(torch.eye(2), torch.zeros(2), torch.relu, gain=2.0)([1.0, -1.0]).tolist()
+        [2.0, 0.0]
+        """
         h = self.preactivation(x)
         if self.activation is not None:
             h = self.activation(h if self.gain == 1 else self.gain * h)
@@ -118,21 +131,29 @@ class Composition(nn.Module):
 
     @property
     def layers(self) -> list[nn.Module]:
-        """The maps x^{l-1} -> x^l, first layer first."""
+        """The maps x^{l-1} -> x^l, first layer first.
+
+        >>> len(MLP((3, 5, 2), "tanh", seed=0).layers)
+        2
+        """
         return list(self.stack)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x^L of x^0 = x."""
+    def forward(self, x: Tensor | ArrayLike) -> Tensor:
+        """x^L of x^0 = x; numbers and numpy arrays take the dtype of the weights.
+
+        >>> MLP((3, 5, 2), "tanh", seed=0)([0.0, 0.0, 0.0]).tolist()
+        [0.0, 0.0]
+        """
         return self.stack(x)
 
     @torch.no_grad()
-    def states(self, x: Tensor) -> list[Tensor]:
+    def states(self, x: Tensor | ArrayLike) -> list[Tensor]:
         """x^0, x^1, ..., x^L: the input and what each layer makes of it, without an autograd graph.
 
         >>> [tuple(state.shape) for state in MLP((3, 5, 2), "tanh", seed=0).states(torch.zeros(7, 3))]
         [(7, 3), (7, 5), (7, 2)]
         """
-        found = [x]
+        found = [tensor("x", x, like=next(self.parameters()))]
         for layer in self.stack:
             found.append(layer(found[-1]))
         return found
@@ -159,7 +180,7 @@ class MLP(Composition):
     def __init__(
         self,
         widths: Sequence[int],
-        activation: str,
+        activation: ActivationLike,
         *,
         weight_var: float = 1.0,
         bias_var: float = 0.0,
@@ -170,7 +191,7 @@ class MLP(Composition):
         seed: Seed,
         dtype: torch.dtype | None = None,
     ):
-        widths = tuple(widths)
+        widths = sizes(widths)
         if len(widths) < 2:
             raise ValueError(f"widths = {widths}: at least an input and an output width are needed")
         _check_sizes("widths", widths)
@@ -207,10 +228,10 @@ class CNN(Composition):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        image_shape: Sequence[int],
         channels: Sequence[int],
         classes: int,
-        activation: str,
+        activation: ActivationLike,
         *,
         kernel_size: int = 3,
         pool_after: Sequence[int] = (),
@@ -224,6 +245,7 @@ class CNN(Composition):
         seed: Seed,
         dtype: torch.dtype | None = None,
     ):
+        image_shape, channels, hidden, pool_after = map(sizes, (image_shape, channels, hidden, pool_after))
         if len(image_shape) != 3 or not channels:
             raise ValueError(
                 f"image_shape = {image_shape}, channels = {channels}: (C, H, W) and at least one convolution are needed"
@@ -260,19 +282,24 @@ class CNN(Composition):
         self.image_shape = tuple(image_shape)
 
 
-def delta_orthogonal_(kernel: Tensor, *, weight_var: float = 1.0, seed: Seed) -> Tensor:
+def delta_orthogonal_(kernel: Any, *, weight_var: float = 1.0, seed: Seed) -> Any:
     """Fill a convolution's weight (out, in, k, k), in place, with √weight_var H in the middle of the kernel and 0
     elsewhere; H Haar, HᵀH = I.
 
     With stride 1, zero or circular padding and weight_var = 1 the convolution keeps every norm exactly (Xiao et al.
-    2018, section 2.3); k must be odd. Returns the kernel. Raises ``ValueError`` where out < in, where no isometry
-    exists, and for an even k.
+    2018, section 2.3); k must be odd. A tensor or a numpy array; returns it. Raises ``ValueError`` where out < in,
+    where no isometry exists, and for an even k.
 
     >>> kernel = delta_orthogonal_(torch.empty(8, 4, 3, 3), seed=0)
     >>> round(float(kernel.square().sum()), 5)
     4.0
     """
     _check_variances(weight_var, 0.0)
+    if isinstance(kernel, np.ndarray):
+        delta_orthogonal_(torch.from_numpy(kernel), weight_var=weight_var, seed=seed)
+        return kernel
+    if not isinstance(kernel, Tensor):
+        raise ValueError(f"kernel of type {type(kernel).__name__}: a tensor or a numpy array is filled in place")
     if kernel.ndim != 4:
         raise ValueError(f"kernel of shape {tuple(kernel.shape)}: a convolution's weight, (out, in, k, k), is allowed")
     if not kernel.is_floating_point():

@@ -15,14 +15,15 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from deepdynamics import activations
-from deepdynamics.activations import Activation
+from deepdynamics.activations import ActivationLike
+from deepdynamics.realarrays import real, tensor
 
 Array = NDArray[np.float64]
 Seed = int | np.random.Generator
 
 
 def forward(
-    activation: str | Activation,
+    activation: ActivationLike,
     weight_var: float,
     bias_var: float,
     gram: ArrayLike,
@@ -58,7 +59,7 @@ def forward(
 
 
 def gradients(
-    activation: str | Activation,
+    activation: ActivationLike,
     weight_var: float,
     bias_var: float,
     q0: float,
@@ -82,7 +83,7 @@ def gradients(
     """
     _one_of("readout", readout, ("gaussian", "ones"))
     _one_of("feedback", feedback, ("transposed", "independent"))
-    phi, start = activations.get(activation), gram_matrix([[q0]])
+    phi, start = activations.get(activation), gram_matrix([[float(real("q0", q0))]])
     draw = _Draw(count("width", width), weight_var, bias_var, seed)
     squares = np.empty((count("networks", networks), count("depth", depth, least=0) + 1))
     for nets in _chunks(networks, width**2):
@@ -101,10 +102,10 @@ def gradients(
 
 
 def recurrent(
-    activation: str | Activation,
+    activation: ActivationLike,
     weight_var: float,
     bias_var: float,
-    h: torch.Tensor,
+    h: torch.Tensor | ArrayLike,
     *,
     times: int,
     step: float | None = None,
@@ -119,27 +120,28 @@ def recurrent(
     >>> recurrent("tanh", 2.0, 0.0, torch.ones(2, 5, 1), times=3).shape
     torch.Size([2, 4, 5, 1])
     """
-    if h.ndim != 3:
-        raise ValueError(f"h has shape {tuple(h.shape)}; (networks, width, n) is allowed")
+    start = tensor("h", h)
+    if start.ndim != 3:
+        raise ValueError(f"h has shape {tuple(start.shape)}; (networks, width, n) is allowed")
     if step is not None and not 0 < step <= 1:
         raise ValueError(f"step = {step}: None or a number in (0, 1] is allowed")
-    phi, nets = activations.get(activation), range(len(h))
-    draw = _Draw(h.shape[1], weight_var, bias_var, seed)
-    weights, bias = draw.weights(nets, 0).to(h), draw.bias(nets, 0).to(h)
-    path = [h]
+    phi, nets = activations.get(activation), range(len(start))
+    draw = _Draw(start.shape[1], weight_var, bias_var, seed)
+    weights, bias = draw.weights(nets, 0).to(start), draw.bias(nets, 0).to(start)
+    path, state = [start], start
     for _ in range(count("times", times)):
-        target = weights @ phi(h) + bias
+        target = weights @ phi(state) + bias
         if step is None:
-            h = target
+            state = target
         else:
-            ahead = h + step * (target - h)
-            h = h + step / 2 * (target - h + weights @ phi(ahead) + bias - ahead)
-        path.append(h)
+            ahead = state + step * (target - state)
+            state = state + step / 2 * (target - state + weights @ phi(ahead) + bias - ahead)
+        path.append(state)
     return torch.stack(path, dim=1)
 
 
 def convolutional(
-    activation: str | Activation,
+    activation: ActivationLike,
     weight_var: float,
     bias_var: float,
     covariance: ArrayLike,
@@ -180,7 +182,7 @@ class _Draw:
         for name, variance in {"weight_var": weight_var, "bias_var": bias_var}.items():
             if not (np.isfinite(variance) and variance >= 0):
                 raise ValueError(f"{name} = {variance}: a variance is finite and not negative")
-        self.width, self.weight_var, self.bias_var = width, weight_var, bias_var
+        self.width, self.weight_var, self.bias_var = width, float(weight_var), float(bias_var)
         self.entropy = int(seed.integers(2**63)) if isinstance(seed, np.random.Generator) else int(seed)
         self._single, self._double = torch.empty(0), torch.empty(0, dtype=torch.float64)
 
@@ -229,8 +231,12 @@ def _chunks(count: int, entries: int) -> Iterator[range]:
 
 
 def gram_matrix(value: ArrayLike) -> Array:
-    """Checked: a symmetric, positive semidefinite matrix of finite numbers."""
-    array = np.asarray(value, float)
+    """Checked: a symmetric, positive semidefinite matrix of finite numbers.
+
+    >>> gram_matrix([[1, 0], [0, 2]]).tolist()
+    [[1.0, 0.0], [0.0, 2.0]]
+    """
+    array = real("covariance", value)
     if array.ndim != 2 or not np.isfinite(array).all() or not np.allclose(array, array.T):
         raise ValueError(f"covariance of shape {array.shape}: a finite symmetric matrix is allowed")
     if np.linalg.eigvalsh(array).min() < -1e-9 * np.trace(array):
@@ -239,13 +245,22 @@ def gram_matrix(value: ArrayLike) -> Array:
 
 
 def kernel_offsets(kernel_size: int) -> range:
-    """Positions under a kernel, relative to its centre."""
+    """Positions under a kernel, relative to its centre.
+
+    >>> list(kernel_offsets(3))
+    [-1, 0, 1]
+    """
     if count("kernel_size", kernel_size) % 2 == 0:
         raise ValueError(f"kernel_size = {kernel_size}: an odd number is allowed")
     return range(-(kernel_size // 2), kernel_size // 2 + 1)
 
 
 def count(name: str, value: int, *, least: int = 1) -> int:
+    """Checked: an integer of at least ``least``.
+
+    >>> count("depth", np.int64(3))
+    3
+    """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} = {value!r}: an integer of at least {least} is allowed")
     return int(value)
