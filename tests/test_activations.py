@@ -17,7 +17,6 @@ from deepdynamics import (
     gaussianmoments,
     numericalactivations,
     piecewisequadrature,
-    realarrays,
 )
 from deepdynamics.activations import Homogeneous, PiecewiseActivation, SmoothActivation, get
 from hypothesis import given, settings
@@ -52,7 +51,7 @@ def two_point(f, qa, qb, qab, step):
 def test_docstrings():
     for module in (
         *(activations, closedforms, elementwise, gaussianintegrals),
-        *(gaussianmoments, numericalactivations, piecewisequadrature, realarrays),
+        *(gaussianmoments, numericalactivations, piecewisequadrature),
     ):
         assert doctest.testmod(module).failed == 0
 
@@ -60,7 +59,7 @@ def test_docstrings():
 MODULES = [
     *("activations", "architectures", "closedforms", "elementwise", "freeprobability", "gainnetworks"),
     *("gaussianintegrals", "gaussianmoments", "lengthmaps", "meanfield", "networks", "numericalactivations"),
-    *("piecewisequadrature", "randomnetworks", "realarrays"),
+    *("piecewisequadrature", "randomnetworks"),
 ]
 
 

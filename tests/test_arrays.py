@@ -40,7 +40,7 @@ def random(*shape, seed=0):
 def test_the_numbers_are_the_same(form):
     t = random(3, 4)
     assert torch.equal(arrays.tensor("x", FORMS[form](t), like=t), t)
-    np.testing.assert_array_equal(arrays.array("x", FORMS[form](t)), t.numpy())
+    np.testing.assert_array_equal(arrays.real("x", FORMS[form](t)), t.numpy())
     assert torch.equal(arrays.labels("y", FORMS[form](torch.arange(4))), torch.arange(4))
 
 
@@ -68,7 +68,7 @@ def test_types_follow_what_came():
 
 def test_tensors_of_every_kind_become_arrays():
     for t in (random(2).requires_grad_(), random(2).to(torch.bfloat16), torch.arange(2), random(2).conj()):
-        np.testing.assert_array_equal(arrays.array("x", t), t.detach().double().numpy())
+        np.testing.assert_array_equal(arrays.real("x", t), t.detach().double().numpy())
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_tensors_of_every_kind_become_arrays():
     ],
 )
 def test_what_is_no_array_of_numbers(value, message):
-    for convert in (arrays.array, arrays.tensor, arrays.labels):
+    for convert in (arrays.real, arrays.tensor, arrays.labels):
         with pytest.raises(ValueError, match=message):
             convert("x", value)
 

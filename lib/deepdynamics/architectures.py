@@ -9,12 +9,16 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from deepdynamics.realarrays import tensor
+from deepdynamics.arrays import tensor
 
 
 class Fire(nn.Module):
     """SqueezeNet's module: 1 x 1 convolution to few channels, then 1 x 1 and 3 x 3 convolutions side by side (Iandola
-    et al. 2016, figure 1)."""
+    et al. 2016, figure 1).
+
+    >>> sum(p.numel() for p in Fire(4, 2, 3).parameters())
+    76
+    """
 
     def __init__(self, channels: int, squeeze: int, expand: int):
         super().__init__()
@@ -37,6 +41,9 @@ class ImageNetNetwork(nn.Module):
 
     ``.layers`` cuts the sequence into one map per convolution or module with weights, from its input to the point
     before the next one (activation, pooling and flattening go with the map that they follow).
+
+    >>> len(alexnet().layers), len(alexnet().classifier)
+    (8, 7)
     """
 
     def __init__(self, features: Sequence[nn.Module], avgpool: Sequence[nn.Module], classifier: Sequence[nn.Module]):

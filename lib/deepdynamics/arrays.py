@@ -10,20 +10,32 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-__all__ = ["Numbers", "array", "labels", "parameter", "tensor"]
+__all__ = ["Numbers", "finite", "labels", "parameter", "plain", "real", "sizes", "tensor"]
 
 Numbers = ArrayLike | Tensor | Sequence[Tensor]
 
 
-def array(name: str, value: Numbers) -> NDArray[np.float64]:
+def real(name: str, value: Numbers) -> NDArray[np.float64]:
     """``value`` as a numpy array in float64; tensors are detached and brought to the CPU.
 
     Raises ``ValueError`` that calls it ``name`` for what is not an array of real numbers.
 
-    >>> array("x", torch.tensor([1.0, 2.0], requires_grad=True)), array("x", [[1, 2]])
+    >>> real("x", torch.tensor([1.0, 2.0], requires_grad=True)), real("x", [[1, 2]])
     (array([1., 2.]), array([[1., 2.]]))
     """
     return np.asarray(_numpy(name, value.double() if isinstance(value, Tensor) else value), dtype=np.float64)
+
+
+def finite(name: str, value: Any) -> NDArray[np.float64]:
+    """``value`` as an array of finite float64. ValueError for anything else.
+
+    >>> finite("z", 3)
+    array(3.)
+    """
+    array = real(name, value)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} = {array}: finite numbers are allowed")
+    return array
 
 
 def tensor(name: str, value: Numbers, like: Tensor | None = None) -> Tensor:
@@ -71,6 +83,28 @@ def labels(name: str, value: Numbers) -> Tensor:
     if not (whole == numbers).all():
         raise ValueError(f"{name} has values such as {numbers[whole != numbers][0]}: integers are allowed")
     return torch.from_numpy(np.array(whole))
+
+
+def sizes(value: Any) -> tuple[Any, ...]:
+    """A list, an array or a tensor of sizes as a tuple of what is in it, to be checked.
+
+    >>> sizes(np.array([3, 2]))
+    (3, 2)
+    """
+    value = plain(value)
+    entries = value.tolist() if isinstance(value, np.ndarray) else value
+    return tuple(each.item() if isinstance(each, np.ndarray) and each.ndim == 0 else each for each in entries)
+
+
+def plain(value: Any) -> Any:
+    """A tensor as a numpy array, without its graph and wherever it lies; tensors in a list or tuple as well.
+
+    >>> plain([torch.ones(2, requires_grad=True), 3.0])
+    [array([1., 1.], dtype=float32), 3.0]
+    """
+    if isinstance(value, Tensor):
+        return value.detach().cpu().numpy()
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def parameter(maps: Iterable[Any]) -> Tensor | None:

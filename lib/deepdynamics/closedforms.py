@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.special import erf, erfc, owens_t
 
 from deepdynamics import gaussianintegrals as gauss
+from deepdynamics.arrays import real
 from deepdynamics.gaussianmoments import Activation, backend
 from deepdynamics.numericalactivations import PiecewiseActivation
-from deepdynamics.realarrays import real
 
 Array = NDArray[np.float64]
 
@@ -71,7 +71,12 @@ class Linear(Homogeneous):
 
 
 class ReLU(Homogeneous):
-    """max(x, 0)."""
+    """max(x, 0).
+
+    >>> relu = ReLU()
+    >>> relu([-1.0, 2.0]).tolist(), relu.slope(2.0).item(), float(relu.second_moment(1.0))
+    ([0.0, 2.0], 1.0, 0.5)
+    """
 
     def __init__(self) -> None:
         super().__init__(0.0, 1.0, "relu")
@@ -101,7 +106,12 @@ class LeakyReLU(Homogeneous):
 
 
 class Sine(Activation):
-    """sin x."""
+    """sin x.
+
+    >>> sine = Sine()
+    >>> float(sine(0.0)), sine.slope(0.0).item()
+    (0.0, 1.0)
+    """
 
     name = "sin"
 
@@ -145,6 +155,10 @@ class Sine(Activation):
 class Step(Activation):
     """1 for x > 0, else 0: the derivative of ReLU. ``slope`` is 0, its value almost everywhere; the moments of the
     derivative are those of Dirac's delta, so that d/dqab of ``covariance`` is ``slope_covariance``.
+
+    >>> step = Step()
+    >>> step([-1.0, 2.0]).tolist(), step.slope([-1.0, 2.0]).tolist(), float(step.mean(1.0))
+    ([0.0, 1.0], [0.0, 0.0], 0.5)
     """
 
     name = "step"
@@ -175,7 +189,12 @@ class Step(Activation):
 
 
 class Erf(Activation):
-    """The error function (2/√π) ∫_0^x exp(-t²) dt; two-point functions: Williams (1997)."""
+    """The error function (2/√π) ∫_0^x exp(-t²) dt; two-point functions: Williams (1997).
+
+    >>> erf = Erf()
+    >>> float(erf(0.0)), round(float(erf.slope(0.0)), 6)
+    (0.0, 1.128379)
+    """
 
     name = "erf"
 
@@ -206,7 +225,12 @@ class Erf(Activation):
 
 
 class Gaussian(Activation):
-    """exp(-x²/2)."""
+    """exp(-x²/2).
+
+    >>> bell = Gaussian()
+    >>> float(bell(0.0)), float(bell.slope(0.0)), float(bell.mean(3.0))
+    (1.0, -0.0, 0.5)
+    """
 
     name = "gaussian"
 
@@ -242,6 +266,10 @@ class HardTanh(PiecewiseActivation):
     r"""clip(x, -1, 1). The two-point functions reduce to :math:`P(|u|<1, |v|<1)` and truncated moments of a bivariate
     normal law (Rosenbaum 1961), hence to Owen's T function; where its terms cancel (variances above 10^4, correlations
     within 10^-6 of ±1), the integrals are those over the pieces.
+
+    >>> clip = HardTanh()
+    >>> clip([-3.0, 0.5]).tolist(), clip.slope([-3.0, 0.5]).tolist()
+    ([-1.0, 0.5], [0.0, 1.0])
     """
 
     name = "hardtanh"

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deepdynamics.arrays import real
 from deepdynamics.numericalactivations import PiecewiseActivation
-from deepdynamics.realarrays import real
 
 
 class Elementwise(PiecewiseActivation):

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from deepdynamics import activations
+from deepdynamics.activations import ActivationLike
 from deepdynamics.networks import MLP, Seed, _draw, generator
 
 OPTIMISERS = ("sgd", "momentum", "adam")
@@ -71,7 +72,7 @@ class MLPEnsemble:
         self,
         runs: int,
         widths: Sequence[int] | Sequence[Sequence[int]],
-        activation: str | Sequence[str],
+        activation: ActivationLike | Sequence[ActivationLike],
         *,
         weight_var: float | Sequence[float] = 1.0,
         bias_var: float | Sequence[float] = 0.0,
@@ -245,15 +246,23 @@ class _Stack:
 
     weights: list[Tensor]
     biases: list[Tensor]
-    activation: str
+    activation: ActivationLike
     members: list[int]
+    phi: activations.Activation
 
     @classmethod
-    def of(cls, nets: list[list[tuple[Tensor, Tensor]]], members: list[int], activation: str, device: Any) -> _Stack:
+    def of(
+        cls, nets: list[list[tuple[Tensor, Tensor]]], members: list[int], activation: ActivationLike, device: Any
+    ) -> _Stack:
         layers = [tuple(zip(*same, strict=True)) for same in zip(*nets, strict=True)]
         weights = [torch.stack(weights).to(device) for weights, _ in layers]
         biases = [torch.stack(biases)[:, :, None].to(device) for _, biases in layers]
-        return cls(weights, biases, activation, members)
+        return cls(weights, biases, activation, members, activations.get(activation))
+
+    @property
+    def in_place(self) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]] | None:
+        """The activation and the product with its slope in the memory of their input, where there are some."""
+        return _IN_PLACE.get(self.activation) if isinstance(self.activation, str) else None
 
     def part(self, places: list[int], *, same_inputs: bool) -> _Stack:
         """A copy of the networks at ``places``. Where all see the same inputs, the first layer's weights lie in memory
@@ -261,7 +270,7 @@ class _Stack:
         weights, biases = [w[places] for w in self.weights], [b[places] for b in self.biases]
         if same_inputs:
             weights[0] = weights[0].permute(2, 0, 1).contiguous().permute(1, 2, 0)
-        return _Stack(weights, biases, self.activation, places)
+        return _Stack(weights, biases, self.activation, places, self.phi)
 
     def put_back(self, places: list[int], part: _Stack) -> None:
         for own, new in zip((*self.weights, *self.biases), (*part.weights, *part.biases), strict=True):
@@ -332,8 +341,7 @@ def _forward(
     """The input, (in, n) or (runs, in, n), and the outputs of all layers, (runs, width, n) each, the logits last;
     ``kept`` gets the pre-activations that the slope will need."""
     xs = [X]
-    phi = activations.get(stack.activation)
-    overwrite = _IN_PLACE.get(stack.activation)
+    overwrite = stack.in_place
     last = len(stack.weights) - 1
     for depth, (weight, bias) in enumerate(zip(stack.weights, stack.biases, strict=True)):
         h = _affine(weight, bias, xs[-1], buffers[depth])
@@ -342,7 +350,7 @@ def _forward(
         elif depth < last:
             if kept is not None:
                 kept.append(h)
-            h = phi(h)
+            h = stack.phi(h)
         xs.append(h)
     return xs
 
@@ -356,7 +364,7 @@ def _train(
     deltas = [torch.empty_like(b) for b in buffers]
     ones = X.new_ones(1, size)  # what a bias is multiplied by
     update = _Update(stack, eta, size, kind)
-    overwrite, phi = _IN_PLACE.get(stack.activation), activations.get(stack.activation)
+    overwrite, phi = stack.in_place, stack.phi
     for step, batch in enumerate(batches):
         batch = batch.to(X.device)
         kept: list[Tensor] = []

@@ -24,14 +24,15 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import gammaln
 from torch import Tensor
 
 from deepdynamics import activations
+from deepdynamics.arrays import plain, real, tensor
 from deepdynamics.gaussianintegrals import erf2, normal
-from deepdynamics.realarrays import plain, real, tensor
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -47,6 +48,9 @@ class DerivativeLaw:
     order, those that agree to rounding as one.
 
     ``exact`` is False where the points are nodes of a quadrature, and the law has a density on (0, ``top``].
+
+    >>> DerivativeLaw([1.0, 0.0], [0.5, 0.5]).points.tolist()  # ReLU: half of the units are off
+    [0.0, 1.0]
     """
 
     points: Array
@@ -520,7 +524,7 @@ def freeness_defects(matrices: Sequence[Tensor | ArrayLike]) -> dict[tuple[int, 
     >>> freeness_defects([A, B])
     {(0, 1): 0.0, (0, 1, 0, 1): -1.0}
     """
-    checked = [tensor("matrices", X) for X in matrices]
+    checked = [tensor("matrices", X, like=torch.empty(0, dtype=torch.float64)) for X in matrices]
     if len(checked) < 2 or any(X.ndim != 2 or X.shape != (len(checked[0]),) * 2 for X in checked):
         raise ValueError(f"matrices of shapes {[tuple(X.shape) for X in checked]}: two or more (N, N) are allowed")
     if not all(bool(X.isfinite().all()) and not X.is_complex() for X in checked):

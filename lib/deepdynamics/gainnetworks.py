@@ -22,8 +22,8 @@ from torch import Tensor
 
 from deepdynamics import activations
 from deepdynamics.activations import ActivationLike
+from deepdynamics.arrays import real, sizes, tensor
 from deepdynamics.networks import Seed, generator, haar
-from deepdynamics.realarrays import real, sizes, tensor
 
 Array = NDArray[np.float64]
 
@@ -34,6 +34,10 @@ WEIGHTS = ("orthogonal", "gaussian")
 class GainTheory:
     """Layer by layer, (depth + 1, …), entry 0 the input: the mean square of the states, and of the singular values of
     the Jacobian from the input. Unpacks in this order.
+
+    >>> second_moment, mean_square = theory("linear", 2.0, 1.0, 2)
+    >>> second_moment.tolist(), mean_square.tolist()
+    ([1.0, 4.0, 16.0], [1.0, 4.0, 16.0])
     """
 
     second_moment: Array
@@ -117,7 +121,7 @@ def second_moments(
     x = tensor("x", x).double()
     state = x.expand(len(g), *x.shape)
     rows = [state.square().mean(-1)]
-    for W in (tensor("matrices", each) for each in matrices):
+    for W in (tensor("matrices", each, like=x) for each in matrices):
         state = phi(g * (state @ W.T))
         rows.append(state.square().mean(-1))
     return torch.stack(rows)
@@ -138,7 +142,7 @@ def factors(
     if state.ndim != 1:
         raise ValueError(f"x of shape {tuple(state.shape)}: one input, without a batch axis, is allowed")
     found = []
-    for W in (tensor("matrices", each) for each in matrices):
+    for W in (tensor("matrices", each, like=state) for each in matrices):
         u = gain * (W @ state.to(W.dtype))
         found.append((gain * phi.slope(u))[:, None] * W)
         state = phi(u)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from deepdynamics.realarrays import real
+from deepdynamics.arrays import real
 
 Array = NDArray[np.float64]
 
@@ -31,6 +31,10 @@ class Activation:
 
     Subclasses give ``__call__``, ``slope`` and the closed forms. All moments raise ValueError for a negative or
     non-finite variance, and the two-point functions for a covariance that no pair of variables has.
+
+    >>> from deepdynamics import activations
+    >>> isinstance(activations.get("tanh"), Activation)
+    True
     """
 
     name: str = ""

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, expit, wrightomega
 
-from deepdynamics.arrays import Numbers, array
+from deepdynamics.arrays import Numbers, real
 
 __all__ = ["learning_time", "mode_strength"]
 
@@ -195,7 +195,7 @@ def _newton(
 
 
 def _checked(name: str, numbers: Numbers, positive: bool = True) -> NDArray[np.float64]:
-    value = array(name, numbers)
+    value = real(name, numbers)
     good = np.isfinite(value) & ((value > 0) if positive else (value >= 0))
     if not good.all():
         allowed = "finite positive numbers" if positive else "finite numbers that are not negative"
@@ -204,7 +204,7 @@ def _checked(name: str, numbers: Numbers, positive: bool = True) -> NDArray[np.f
 
 
 def _depth(weight_layers: Numbers) -> NDArray[np.float64]:
-    depth = array("weight_layers", weight_layers)
+    depth = real("weight_layers", weight_layers)
     good = (depth >= 1) & (np.isinf(depth) | (depth == np.floor(depth)))
     if not good.all():
         raise ValueError(f"weight_layers = {depth[~good][0]}: positive integers and inf are allowed")

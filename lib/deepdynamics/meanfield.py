@@ -25,10 +25,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from deepdynamics import activations, randomnetworks
 from deepdynamics.activations import Activation, ActivationLike, Homogeneous
+from deepdynamics.arrays import finite
 from deepdynamics.gaussianintegrals import blocks
 from deepdynamics.lengthmaps import divergence, fixed_length, fixed_lengths, root
 from deepdynamics.randomnetworks import Seed
-from deepdynamics.realarrays import finite
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,12 @@ class _Unpackable:
 
 @dataclass(frozen=True)
 class Trajectory(_Unpackable):
-    """Lengths and correlations, layer by layer (the last axis of a simulation, the first of a theory)."""
+    """Lengths and correlations, layer by layer (the last axis of a simulation, the first of a theory).
+
+    >>> q, c = MeanField("linear", 1.0, 0.0).trajectory(2.0, 0.5, 1)
+    >>> q.tolist(), c.tolist()
+    ([2.0, 2.0], [0.5, 0.5])
+    """
 
     q: Array
     c: Array
@@ -52,7 +57,12 @@ class Trajectory(_Unpackable):
 
 @dataclass(frozen=True)
 class CriticalPoint(_Unpackable):
-    """Where chi_1 = 1: the weight variance and the fixed point of the length there."""
+    """Where chi_1 = 1: the weight variance and the fixed point of the length there.
+
+    >>> weight_var, q_star = critical_weight_var("tanh", 0.0)
+    >>> float(weight_var), float(q_star)
+    (1.0, 0.0)
+    """
 
     weight_var: Any
     q_star: Any
@@ -63,6 +73,10 @@ class PhaseDiagram(_Unpackable):
     """The order parameters on a grid, arrays of shape (len(bias_vars), len(weight_vars)); nan where there is none.
 
     Unpacks into q_star, chi_1, c_star, chi_c_star, xi_q, xi_c, xi_grad, phase.
+
+    >>> diagram = phase_diagram("tanh", [1.0, 4.0], [0.0])
+    >>> diagram.phase.tolist(), len(list(diagram))
+    ([['critical', 'chaotic']], 8)
     """
 
     q_star: Array
@@ -383,7 +397,12 @@ def phase_diagram(activation: ActivationLike, weight_vars: ArrayLike, bias_vars:
 
 @dataclass(frozen=True)
 class Autocorrelation(_Unpackable):
-    """The stationary state of a recurrent network: variance of a unit, and its correlations at lags >= 0."""
+    """The stationary state of a recurrent network: variance of a unit, and its correlations at lags >= 0.
+
+    >>> variance, lags, correlations = recurrent_autocorrelation("tanh", 2.0)
+    >>> lags[0].item(), correlations[0].item()
+    (0.0, 1.0)
+    """
 
     variance: float
     lags: Array

@@ -25,7 +25,7 @@ from torch.nn import functional
 from deepdynamics import activations
 from deepdynamics.activations import ActivationLike
 from deepdynamics.architectures import alexnet, squeezenet1_0
-from deepdynamics.realarrays import sizes, tensor
+from deepdynamics.arrays import sizes, tensor
 
 __all__ = ["CNN", "MLP", "Layer", "alexnet", "delta_orthogonal_", "generator", "haar", "squeezenet1_0"]
 
@@ -74,6 +74,10 @@ class Layer(nn.Module):
 
     A convolution has stride 1, keeps the size of the image (``padding``: "zeros" or "circular") and is followed by 2 x
     2 maximum pooling where ``pool``; ``flatten`` turns an image (C, H, W) into a vector before a matrix acts on it.
+
+    >>> layer = Layer(torch.eye(2), torch.zeros(2), torch.tanh, gain=2.0)
+    >>> layer(torch.tensor([0.0, 1.0])).detach()
+    tensor([0.0000, 0.9640])
     """
 
     def __init__(

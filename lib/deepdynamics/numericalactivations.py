@@ -27,8 +27,8 @@ from scipy.special import expit, ndtr
 
 from deepdynamics import gaussianintegrals as gauss
 from deepdynamics import piecewisequadrature as piecewise
+from deepdynamics.arrays import real
 from deepdynamics.gaussianmoments import Activation, backend, variance
-from deepdynamics.realarrays import real
 
 Array = NDArray[np.float64]
 Function = Callable[[Any], Any]
@@ -298,7 +298,12 @@ class Tanh(SmoothActivation):
 
 
 class Sigmoid(SmoothActivation):
-    """1/(1 + exp(-x))."""
+    """1/(1 + exp(-x)).
+
+    >>> sigmoid = Sigmoid()
+    >>> float(sigmoid(0.0)), float(sigmoid.slope(0.0)), float(sigmoid.mean(2.0))
+    (0.5, 0.25, 0.5)
+    """
 
     name, strip = "sigmoid", math.pi
 
@@ -314,7 +319,12 @@ class Sigmoid(SmoothActivation):
 
 
 class Softplus(SmoothActivation):
-    """log(1 + exp(x))."""
+    """log(1 + exp(x)).
+
+    >>> softplus = Softplus()
+    >>> round(float(softplus(0.0)), 6), float(softplus.slope(0.0))
+    (0.693147, 0.5)
+    """
 
     name, strip = "softplus", math.pi
 
@@ -327,7 +337,12 @@ class Softplus(SmoothActivation):
 
 
 class GELU(SmoothActivation):
-    """x Φ(x), Φ the standard normal distribution function. Entire; the strip is what its growth off the axis allows."""
+    """x Φ(x), Φ the standard normal distribution function. Entire; the strip is what its growth off the axis allows.
+
+    >>> gelu = GELU()
+    >>> float(gelu(0.0)), float(gelu.slope(0.0))
+    (0.0, 0.5)
+    """
 
     name, strip = "gelu", math.pi / 2
 
@@ -344,7 +359,12 @@ class GELU(SmoothActivation):
 
 
 class SiLU(SmoothActivation):
-    """x/(1 + exp(-x))."""
+    """x/(1 + exp(-x)).
+
+    >>> silu = SiLU()
+    >>> float(silu(0.0)), float(silu.slope(0.0))
+    (0.0, 0.5)
+    """
 
     name, strip = "silu", math.pi
 
@@ -358,7 +378,12 @@ class SiLU(SmoothActivation):
 
 
 class Mish(SmoothActivation):
-    """x tanh(log(1 + exp(x))), with poles where (1 + exp(x))² = -1."""
+    """x tanh(log(1 + exp(x))), with poles where (1 + exp(x))² = -1.
+
+    >>> mish = Mish()
+    >>> float(mish(0.0)), round(float(mish.slope(0.0)), 6)
+    (0.0, 0.6)
+    """
 
     name, strip = "mish", 3 * math.pi / 4
 
@@ -380,7 +405,12 @@ class Mish(SmoothActivation):
 
 
 class ELU(PiecewiseActivation):
-    """scale · x for x > 0, else scale · alpha (exp(x) - 1)."""
+    """scale · x for x > 0, else scale · alpha (exp(x) - 1).
+
+    >>> elu = ELU()
+    >>> elu([0.0, 2.0]).tolist(), elu.slope([2.0]).tolist()
+    ([0.0, 2.0], [1.0])
+    """
 
     def __init__(self, alpha: float = 1.0, scale: float = 1.0, name: str = "elu") -> None:
         self.alpha, self.scale, self.name = alpha, scale, name

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from deepdynamics import zetalaws
-from deepdynamics.arrays import Numbers, array
+from deepdynamics.arrays import Numbers, real
 from deepdynamics.thresholds import least_distant, spread
 
 __all__ = ["LEAST", "PowerLaw", "TruncatedPowerLaw", "bootstrap_p", "fit", "truncated"]
@@ -269,7 +269,7 @@ def _ks(ordered: Array, fit: PowerLaw, searching: bool) -> float:
 
 def _checked(x: Numbers, discrete: bool) -> Array:
     """The data, ascending."""
-    values = array("x", x)
+    values = real("x", x)
     if values.ndim != 1:
         raise ValueError(f"x of shape {values.shape}: a list of numbers is allowed")
     good = np.isfinite(values) & (values > 0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deepdynamics.arrays import Numbers, array
+from deepdynamics.arrays import Numbers, real
 
 Array = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ def common_planes(states: Sequence[Numbers]) -> Array:
     >>> np.allclose(first, second)
     True
     """
-    spaces = [array(f"states[{index}]", state) for index, state in enumerate(states)]
+    spaces = [real(f"states[{index}]", state) for index, state in enumerate(states)]
     if not spaces:
         raise ValueError("states is empty: at least one array is needed")
     planes: list[Array] = []

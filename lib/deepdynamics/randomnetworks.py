@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from deepdynamics import activations
 from deepdynamics.activations import ActivationLike
-from deepdynamics.realarrays import real, tensor
+from deepdynamics.arrays import real, tensor
 
 Array = NDArray[np.float64]
 Seed = int | np.random.Generator
