@@ -307,14 +307,18 @@ def test_callables_have_the_moments_of_the_closed_forms(name, q):
             assert phi.slope_covariance(q, qb, qab) == pytest.approx(slopes, rel=2e-10, abs=1e-12)
 
 
+def cube(x):
+    return x**3
+
+
 @pytest.mark.parametrize(
     "module",
     [
         *(torch.nn.Hardswish(), torch.nn.ReLU6(), torch.nn.Softsign(), torch.nn.Softshrink(0.3), torch.nn.CELU(0.5)),
         *(torch.nn.LogSigmoid(), torch.nn.Tanhshrink(), torch.nn.GELU("tanh"), torch.nn.Softplus(3.0)),
-        *(torch.nn.Hardsigmoid(), torch.nn.Threshold(0.1, 20.0), lambda x: x**3, lambda x: torch.round(x)),
+        *(torch.nn.Hardsigmoid(), torch.nn.Threshold(0.1, 20.0), cube, torch.round),
     ],
-    ids=str,
+    ids=lambda function: getattr(function, "__name__", str(function)),
 )
 def test_modules_and_callables(module):
     phi = get(module)

@@ -1,16 +1,17 @@
-"""The experiments: the edge of a known profile, cells independent of what is computed beside them, the registry."""
+"""The experiments: the edge of a known profile, cells that are independent of others, labels, the command."""
 
 import doctest
-import importlib
+import json
 
 import numpy as np
 import pytest
 import torch
 import xarray
-from deepdynamics import data, results
+from deepdynamics import data, experiments, results
 from deepdynamics.experiments import __main__ as command
-from deepdynamics.experiments import edges, trainability
-from deepdynamics.experiments.edges import edge, edge_multiples, mean_over_columns, measured
+from deepdynamics.experiments import trainability
+from deepdynamics.experiments._experiment import experiment_of
+from deepdynamics.experiments.trainability import edge, edge_multiples, mean_over_columns, measured
 from deepdynamics.meanfield import MeanField
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ DEPTHS = np.array(trainability.DEPTHS, dtype=float)
 
 
 def test_docstring_examples():
-    assert doctest.testmod(edges).failed == 0
+    assert doctest.testmod(trainability).failed == 0
 
 
 @given(st.floats(9.0, 90.0), st.floats(0.3, 3.0), st.floats(1.5, 10.0))
@@ -161,24 +162,8 @@ def test_the_cells_of_the_map_bracket_what_is_measured():
     assert len(sides) >= 16 and sides.count("ordered") >= 8 and sides.count("chaotic") >= 8
 
 
-def test_the_live_map_is_a_part_of_the_stored_one():
-    assert trainability.LIVE["seed"][0] in trainability.SEEDS
-    assert set(trainability.LIVE["weight_var"]) <= set(trainability.WEIGHT_VARS)
-    assert set(trainability.LIVE["depth"]) <= set(trainability.DEPTHS)
-
-
-def test_the_paper_scale_needs_the_real_data_and_the_scale_a_name(digits):
-    with pytest.raises(data.DataMissing, match="trainability map needs data: make data"):
-        trainability.trainability_map("paper")
-    with pytest.raises(ValueError, match="scale = 'huge': 'live' or 'paper'"):
-        trainability.trainability_map("huge")
-
-
 def stored() -> xarray.DataArray:
-    try:
-        return trainability.stored()[0]
-    except results.ResultMissing:
-        pytest.skip("the trainability map is not stored yet")
+    return results.load("order-chaos.trainability").accuracy
 
 
 def test_the_stored_map_is_whole():
@@ -206,41 +191,85 @@ def test_the_best_rate_is_inside_the_grid_of_rates():
     assert learnt > 50 and outside <= 0.1 * learnt
 
 
-def test_one_live_cell_agrees_with_the_stored_one():
-    """The tolerance is that of the module's docstring: training amplifies rounding."""
-    if not data.available("mnist"):
-        pytest.skip("no MNIST")
-    cell = {"weight_var": 1.0, "depth": 11, "seed": 0}
-    live = np.nanmax(trainability.train_first(**cell))
-    kept = float(trainability.best(stored().sel(**cell, checkpoint=250)))
-    assert live == pytest.approx(kept, abs=0.05)
+# All experiments
+
+KEYS = [key for found in experiments.EXPERIMENTS.values() for key in found]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_an_experiment_labels_what_is_stored(key):
+    """The stored arrays have the dimensions, and labels among those, that the experiment gives them now."""
+    experiment, found = experiment_of(key), results.load(key)
+    assert key == experiment.KEY and set(found.data_vars) == set(experiment.DIMENSIONS)
+    for name, dims in experiment.DIMENSIONS.items():
+        assert found[name].dims == tuple(dims)
+    for dim in found.dims:
+        assert set(found[dim].values.tolist()) <= set(experiment.COORDINATES[dim])
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_points_of_an_experiment_lie_in_what_is_stored(key):
+    experiment, found = experiment_of(key), results.load(key)
+    paper = experiment.grid("paper")
+    assert len(paper) == len({str(point) for point in paper})
+    for point in [*experiment.grid("live"), *experiment.checks, *paper]:
+        assert all(point[dim] in found[dim] or point[dim] == "control" for dim in point if dim in found.dims)
+    with pytest.raises(ValueError, match="scale = 'huge': 'live' or 'paper'"):
+        experiment.grid("huge")
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_checks_of_an_experiment_compare_every_array(key):
+    """What has no tolerance is what no two runs share: seconds, and numbers of products."""
+    experiment = experiment_of(key)
+    entry = json.loads((results._folders()[0] / results.VERIFIED).read_text())[key]
+    assert set(experiment.DIMENSIONS) - set(experiment.tolerance) <= {"run"}
+    assert entry["compared"] == sorted(experiment.tolerance)
+    assert entry["cells"] == len(experiment.checks) and entry["of"] == len(experiment.grid("paper"))
+
+
+@pytest.mark.skipif(not data.available("mnist"), reason="no MNIST")
+def test_a_live_cell_is_labelled_as_the_stored_one():
+    live = experiments.compute("gain", "live")
+    assert live.log_singular_values.dims == ("weights", "gain", "network", "rank")
+    kept = results.load("edge-of-chaos.gain").sel({dim: live[dim] for dim in live.dims})
+    # To 1e-4 in the logarithm: logarithms around -40 are kept in float32, and at this gain rounding hardly grows.
+    xarray.testing.assert_allclose(live.log_singular_values, kept.log_singular_values, rtol=0, atol=1e-4)
 
 
 # The command
 
 
-def test_every_registered_experiment_can_store():
-    for names in command.EXPERIMENTS.values():
-        for name in names:
-            module = importlib.import_module(f"deepdynamics.experiments.{name}")
-            assert callable(module.store) and module.KEY
-
-
 def test_the_command_runs_what_is_registered(tmp_path, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(
-        trainability, "store", lambda resume, workers: asked.append((resume, workers)) or tmp_path / "a.npz"
+        experiments, "store", lambda name, resume, workers: asked.append((name, resume, workers)) or tmp_path / "a.npz"
     )
     assert command.main(["2", "--workers", "2", "--keep", str(tmp_path)]) == 0
-    assert asked == [(str(tmp_path / "trainability"), 2)]
+    assert asked == [("trainability", tmp_path / "trainability", 2)]
     assert capsys.readouterr().out.startswith("chapter 2: trainability\na.npz: 0 s")
 
 
 def test_a_chapter_without_experiments(capsys):
     with pytest.raises(SystemExit):
         command.main(["19"])
-    known = ", ".join(map(str, command.EXPERIMENTS))
+    known = ", ".join(map(str, experiments.EXPERIMENTS))
     assert f"chapter 19 has no stored results: {known} have" in capsys.readouterr().err
+
+
+def test_the_command_verifies_what_is_behind_or_what_is_named(monkeypatch, capsys):
+    states, verified = dict.fromkeys(KEYS, "verified") | {KEYS[1]: "unverified", KEYS[2]: "contradicted"}, []
+    monkeypatch.setattr(results, "state", lambda key: results.State(states[key], ""))
+    monkeypatch.setattr(results, "verify", lambda key: verified.append(key) or results.State("verified", "all well"))
+    assert command.main(["verify"]) == 0
+    assert verified == KEYS[1:3] and f"{KEYS[1]}: verified (all well), 0 s" in capsys.readouterr().out
+    assert command.main(["verify", KEYS[0]]) == 0
+    assert verified[2:] == [KEYS[0]]
+    monkeypatch.setattr(results, "verify", lambda key: results.State("contradicted", "not at all"))
+    assert command.main(["verify"]) == 1
+    with pytest.raises(SystemExit):
+        command.main(["verify", "no.such-result"])
+    assert "no experiment computes 'no.such-result'" in capsys.readouterr().err
 
 
 def test_mean_over_columns_knows_that_columns_differ_and_networks_are_drawn():

@@ -172,32 +172,18 @@ def through(matrices, x, gain, phi):
 # The stored sweep
 
 
-def stored():
-    try:
-        return gain.stored()
-    except results.ResultMissing:
-        pytest.skip("the sweep over the gain is not stored yet")
-
-
 def test_docstring_examples_of_the_experiment():
     assert doctest.testmod(gain).failed == 0
 
 
 def test_the_stored_sweep_is_whole():
-    spectra, summary, _ = stored()
+    found = results.load(gain.KEY)
+    spectra, summary = found.log_singular_values, found.summary
     assert spectra.shape == (2, len(gain.GAINS), len(gain.NETWORKS), 100)
     assert np.isfinite(spectra).all() and (spectra.diff("rank") <= 0).all()
     assert np.isfinite(summary).all() and (summary.sel(quantity="largest") >= summary.sel(quantity="median")).all()
     largest = np.exp(spectra.sel(rank=1))
     np.testing.assert_allclose(largest, summary.sel(quantity="largest"), rtol=1e-5)  # logarithms are kept in float32
-
-
-def test_one_live_cell_agrees_with_the_stored_one():
-    """To 1e-4 in the logarithm: logarithms around -40 are kept in float32, and at this gain rounding hardly grows."""
-    spectra, _, _ = stored()
-    live = gain.gain_sweep("live").isel(gain=0, weights=0, network=0)
-    kept = spectra.sel(weights="gaussian", network=0, gain=1.05)
-    np.testing.assert_allclose(live.sel(rank=kept["rank"]), kept, rtol=0, atol=1e-4)
 
 
 def test_the_product_and_its_factors_have_the_same_singular_values():
@@ -206,8 +192,3 @@ def test_the_product_and_its_factors_have_the_same_singular_values():
     matrices, x = network("orthogonal", width=gain.WIDTH, depth=10, input_var=1.0, seed=gain.SEED, number=0)
     logs = jacobian.product_singular_values(factors(matrices, x, 1.0, "tanh"))
     torch.testing.assert_close(torch.linalg.svdvals(found[0, 0]).log(), logs, rtol=0, atol=1e-9)
-
-
-def test_the_experiment_wants_a_known_scale():
-    with pytest.raises(ValueError, match="scale = 'huge': 'live' or 'paper'"):
-        gain.gain_sweep("huge")

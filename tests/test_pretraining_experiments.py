@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from deepdynamics import results
 from deepdynamics.experiments import finetuning, pretraining
 from deepdynamics.rbmstacks import train
 
@@ -60,16 +61,17 @@ def test_hyperparameters_are_those_of_their_stack():
 
 
 def test_stored_results_name_what_they_hold():
-    table, provenance = finetuning.stored()
-    assert table.shape == (len(finetuning.STACKS), len(finetuning.QUANTITIES)) and provenance["data"]
+    table = results.load("rbm-pretraining.finetuning").table
+    assert table.shape == (len(finetuning.STACKS), len(finetuning.QUANTITIES))
     drawn = finetuning.hyperparameters(5)
     assert float(table.sel(stack=5, quantity="learning_rate")) == pytest.approx(drawn["learning_rate"])
-    table, curves, provenance = pretraining.stored()
+    found = results.load("rbm-pretraining.variations")
     kinds = list(pretraining.KINDS)
-    assert table.shape == (len(kinds), len(pretraining.SEEDS), len(pretraining.QUANTITIES))
-    assert list(table.kind.values) == kinds and provenance["seeds"] == list(pretraining.SEEDS)
+    assert found.table.shape == (len(kinds), len(pretraining.SEEDS), len(pretraining.QUANTITIES))
+    assert list(found.kind.values) == kinds and found.attrs["seeds"] == list(pretraining.SEEDS)
     # Columns of the table against the curves they were read from.
-    first = curves["leading"].sel(rank=1).values
-    np.testing.assert_allclose(table.sel(quantity="first").values, first, rtol=1e-5)
-    exact = curves["exact"].mean("image").sel(rank=1).values
-    assert np.abs(exact - table.sel(kind=list(pretraining.EXACT), quantity="first").values).max() < 0.5
+    first = found.leading.sel(rank=1).values
+    np.testing.assert_allclose(found.table.sel(quantity="first").values, first, rtol=1e-5)
+    exact = found.exact.sel(exact_rank=1, kind=list(pretraining.EXACT)).mean("image")
+    assert np.abs(exact - found.table.sel(kind=list(pretraining.EXACT), quantity="first").values).max() < 0.5
+    assert np.isnan(found.exact.drop_sel(kind=list(pretraining.EXACT))).all()

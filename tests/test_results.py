@@ -1,10 +1,11 @@
-"""Stored results: what goes in comes out, the bytes depend on the content alone, and stale means that code changed."""
+"""Stored results: what goes in comes out, labelled; the bytes depend on the content alone; numbers are verified."""
 
 import ast
 import dataclasses
 import doctest
 import email.message
 import hashlib
+import importlib
 import json
 import os
 import platform
@@ -19,8 +20,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from deepdynamics import downloads, results
-from deepdynamics.results import ResultMissing, code_hash, load, save, stale
+import xarray
+from deepdynamics import downloads, experiments, results
+from deepdynamics.experiments import _experiment
+from deepdynamics.results import ResultMissing, digest, load, save, state, verify
+from deepdynamics.sweeps import SweepError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -37,22 +41,34 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def labelled(**given) -> xarray.Dataset:
+    """Arrays whose dimensions are named after them and numbered."""
+    found = {name: np.asarray(value) for name, value in given.items()}
+    dims = {name: [f"{name}_{k}" for k in range(array.ndim)] for name, array in found.items()}
+    coords = {dim: range(n) for name, array in found.items() for dim, n in zip(dims[name], array.shape, strict=True)}
+    return xarray.Dataset({name: (dims[name], array) for name, array in found.items()}, coords=coords)
+
+
 def store(array=None, **more):
-    return save(KEY, {"x": np.arange(3.0) if array is None else array}, parameters={"width": 7}, seeds=[1, 2], **more)
+    given = labelled(x=np.arange(3.0) if array is None else array)
+    return save(KEY, given, parameters={"width": 7}, seeds=[1, 2], **more)
 
 
 def test_what_goes_in_comes_out(folder):
-    values = {"x": np.linspace(0, 1, 5, dtype=np.float32), "names": np.array(["a", "bc"]), "flag": np.array(True)}
-    path = save(
-        KEY, values, parameters={"width": np.int64(7)}, seeds=range(2), provenance={"residual": np.float64(1e-9)}
+    given = xarray.Dataset(
+        {"x": (("kind", "width"), np.eye(2, 3, dtype=np.float32)), "names": ("kind", ["a", "bc"]), "flag": True},
+        coords={"kind": ["one", "two"], "width": [5, 7, 9]},
     )
+    more = {"residual": np.float64(1e-9)}
+    path = save(KEY, given, parameters={"width": np.int64(7)}, seeds=range(2), provenance=more)
     assert path == folder / "chapter.subject.npz"
-    loaded, provenance = load(KEY)
-    assert set(loaded) == set(values)
-    for name, value in values.items():
-        assert loaded[name].dtype == value.dtype and np.array_equal(loaded[name], value)
-    assert provenance["parameters"] == {"width": 7} and provenance["seeds"] == [0, 1] and provenance["residual"] == 1e-9
-    assert np.array_equal(np.load(path)["x"], values["x"])  # numpy reads the file as well
+    found = load(KEY)
+    xarray.testing.assert_equal(found, given)
+    assert all(found[name].dtype == given[name].dtype for name in ("x", "flag", "width"))
+    assert found.x.dims == ("kind", "width") and float(found.x.sel(kind="two", width=7)) == 1
+    assert found.attrs["parameters"] == {"width": 7} and found.attrs["seeds"] == [0, 1]
+    assert found.attrs["residual"] == 1e-9
+    assert np.array_equal(np.load(path)["x"], given.x)  # numpy reads the file as well
 
 
 @settings(max_examples=25, deadline=None)
@@ -61,21 +77,21 @@ def test_any_numeric_array_survives(array):
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setenv("DEEPDYNAMICS_RESULTS", folder)
         store(array)
-        found = load(KEY)[0]["x"]
+        found = load(KEY).x.values
     assert found.dtype == array.dtype and found.shape == array.shape
     assert found.tobytes() == np.ascontiguousarray(array).tobytes()
 
 
 def test_the_same_content_gives_the_same_bytes(folder):
-    values = {"b": np.arange(4), "a": np.ones(2)}
-    first = save(KEY, values, parameters={"p": 1, "q": 2}, seeds=[0]).read_bytes()
-    again = save(KEY, dict(reversed(values.items())), parameters={"q": 2, "p": 1}, seeds=[0]).read_bytes()
+    given = labelled(b=np.arange(4), a=np.ones(2))
+    first = save(KEY, given, parameters={"p": 1, "q": 2}, seeds=[0]).read_bytes()
+    again = save(KEY, given[["a", "b"]], parameters={"q": 2, "p": 1}, seeds=[0]).read_bytes()
     assert first == again
 
 
 def test_provenance_says_what_was_computed_where_and_nothing_private(folder):
-    record = load(store().stem)[1]
-    assert {"key", "parameters", "seeds", "code", "machine", "date"} <= set(record)
+    record = load(store().stem).attrs
+    assert {"key", "parameters", "seeds", "machine", "date"} <= set(record)
     assert record["machine"]["versions"].keys() == {"numpy", "scipy", "torch"}
     text = json.dumps(record)
     assert str(folder) not in text and os.getcwd() not in text and sys.prefix not in text
@@ -88,21 +104,33 @@ def test_dataclasses_become_mappings_and_other_objects_are_refused(folder):
         name: str
 
     store(provenance={"data": Source("mnist")})
-    assert load(KEY)[1]["data"] == {"name": "mnist"}
+    assert load(KEY).attrs["data"] == {"name": "mnist"}
     with pytest.raises(ValueError, match="provenance cannot hold"):
         store(provenance={"data": object()})
 
 
+# Digests of code
+
+
 @pytest.fixture
-def module(tmp_path, monkeypatch):
-    """A package with one module that can be rewritten; returns the function that writes it."""
-    package = tmp_path / "planted"
-    package.mkdir()
+def write(tmp_path, monkeypatch):
+    """The function that writes a module of a package which nothing has imported."""
+    package = tmp_path / "code" / "planted"
+    package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield lambda source: (package / "routine.py").write_text(textwrap.dedent(source))
-    for name in ("planted.routine", "planted"):
-        sys.modules.pop(name, None)
+    monkeypatch.syspath_prepend(str(package.parent))
+
+    def write(name, source):
+        path = package / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(textwrap.dedent(source))
+        importlib.invalidate_caches()
+        for loaded in [each for each in sys.modules if each.split(".")[0] == "planted"]:
+            del sys.modules[loaded]
+
+    yield write
+    for name in [name for name in sys.modules if name.split(".")[0] == "planted"]:
+        del sys.modules[name]
 
 
 ROUTINE = '''
@@ -127,48 +155,248 @@ ROUTINE = '''
         (ROUTINE.replace("2 * x", '"2" * x'), True),
     ],
 )
-def test_prose_leaves_a_result_fresh_and_code_does_not(folder, module, edited, changed):
-    module(ROUTINE)
-    store(provenance={"code": {"planted.routine": code_hash("planted.routine")}})
-    assert not stale(KEY)
-    module(edited)
-    assert stale(KEY) is changed
+def test_a_digest_sees_code_and_no_prose(write, edited, changed):
+    write("routine", ROUTINE)
+    before = digest("planted.routine")
+    write("routine", edited)
+    assert (digest("planted.routine") != before) is changed
 
 
-def test_a_result_whose_module_is_gone_is_stale(folder):
-    store(provenance={"code": {"deepdynamics.no_such_module": "0" * 16}})
-    assert stale(KEY)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import planted.inner.deep",
+        "from planted.inner import deep",
+        "from planted.inner.deep import f",
+        "from .inner import deep",
+        "from .inner.deep import f",
+        "from . import middle",
+        "def g():\n    from planted import middle",
+    ],
+)
+def test_a_digest_follows_imports_in_every_form(write, line):
+    write("inner/__init__", "")
+    write("inner/deep", "f = 1")
+    write("middle", "from .inner.deep import f")
+    write("other", "f = 1")
+    write("top", line)
+    before = digest("planted.top")
+    write("other", "f = 2")
+    assert digest("planted.top") == before
+    write("inner/deep", "f = 2")
+    assert digest("planted.top") != before
 
 
-def test_modules_that_can_change_a_number_are_recorded_and_others_are_not(folder):
-    import deepdynamics.sweeps  # noqa: F401
+def test_a_digest_follows_a_package_to_what_its_front_imports(write):
+    write("inner/__init__", "from . import deep")
+    write("inner/deep", "f = 1")
+    write("inner/side", "x = 1")
+    write("top", "from planted.inner import side")
+    before = digest("planted.top")
+    write("inner/deep", "f = 2")
+    assert digest("planted.top") != before
 
-    code = load(store().stem)[1]["code"]
-    assert code["deepdynamics.sweeps"] == code_hash("deepdynamics.sweeps")
-    assert not {"deepdynamics.results", "deepdynamics.downloads", "deepdynamics.progress"} & set(code)
-    assert not stale(KEY)
+
+def test_imports_for_type_checking_and_modules_without_numbers_do_not_count(write):
+    write("deep", "f = 1")
+    write("figures", "f = 1")
+    write(
+        "top",
+        """
+        from typing import TYPE_CHECKING
+        from planted import figures
+        if TYPE_CHECKING:
+            from planted.deep import f
+        """,
+    )
+    before = digest("planted.top")
+    write("deep", "f = 2")
+    write("figures", "f = 2")
+    assert digest("planted.top") == before
+
+
+def test_a_digest_does_not_depend_on_what_is_loaded():
+    before = digest("deepdynamics.localisation")
+    importlib.import_module("deepdynamics.powerlaw")
+    assert digest("deepdynamics.localisation") == before
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        digest("deepdynamics.no_such_module")
+
+
+# Verification
+
+EXPERIMENT = """
+    KEY = "chapter.subject"
+    DIMENSIONS = {"y": ("power", "x"), "even": ("power",)}
+    COORDINATES = {"power": (1, 2, 3), "x": (10, 20)}
+    PARAMETERS = {"scale": 1}
+    SEEDS, NEEDS = (0,), ()
+    checks = ({"power": 2},)
+    tolerance = {"y": (1e-6, 0.0), "even": (0.0, 0.1)}
+    calls = []
+
+    def grid(scale):
+        return [{"power": power} for power in COORDINATES["power"]]
+
+    def cell(power):
+        calls.append(power)
+        found = {"y": [float(x) ** power for x in COORDINATES["x"]]}
+        return found | {"even": 1.0} if power % 2 == 0 else found
+
+    def sources():
+        return "nowhere"
+"""
+
+
+@pytest.fixture
+def planted(write, folder, monkeypatch):
+    """The function that writes the experiment of the result that these tests store."""
+    monkeypatch.setattr(experiments, "module_of", lambda key: "planted.squares")
+    monkeypatch.setattr(_experiment, "_full_name", lambda name: f"planted.{name}")
+
+    def plant(*changes):
+        source = EXPERIMENT
+        for old, new in changes:
+            assert old in source
+            source = source.replace(old, new)
+        write("squares", source)
+        return importlib.import_module("planted.squares")
+
+    plant()
+    return plant
+
+
+def test_the_cells_of_a_grid_become_one_dataset(planted, folder):
+    found = experiments.compute("squares", "paper")
+    assert found.y.dims == ("power", "x") and found.y.sel(power=3, x=20) == 8000
+    assert found.even.values.tolist()[1] == 1 and np.isnan(found.even.sel(power=[1, 3])).all()
+    assert found.attrs == {"data": "nowhere"}
+
+
+def test_a_result_is_current_then_unverified_then_verified(planted, folder):
+    experiments.store("squares", folder / "keep")
+    assert str(state(KEY)) == "current (the code that computed it has not changed)"
+    planted(("float(x) ** power", "(float(x) / 3) ** power * 3**power"))
+    assert state(KEY).name == "unverified" and "experiments verify" in str(state(KEY))
+    assert verify(KEY).name == "verified" == state(KEY).name
+    assert "1 of 3 cells recomputed, largest deviation" in str(state(KEY))
+    entry = json.loads((folder / "verified.json").read_text())[KEY]
+    assert entry["compared"] == ["even", "y"] and entry["checks"] == [{"power": 2}] and 0 <= entry["deviation"] < 1e-12
+
+
+def test_code_that_gives_other_numbers_contradicts_a_result(planted, folder):
+    experiments.store("squares", folder / "keep")
+    planted(("float(x) ** power", "1.001 * float(x) ** power"))
+    found = verify(KEY)
+    assert found.name == "contradicted" and "y at {'power': 2}" in str(found) and state(KEY) == found
+
+
+@pytest.mark.parametrize("place, name", [({"power": 2, "x": 20}, "contradicted"), ({"power": 3, "x": 10}, "verified")])
+def test_a_number_that_was_changed_in_the_file(planted, folder, place, name):
+    """Any change of a stored number needs a new verification; one in a check cell is found by it."""
+    experiments.store("squares", folder / "keep")
+    assert verify(KEY).name == "current"
+    found = load(KEY)
+    found.y.loc[place] += 1
+    record = {name: value for name, value in found.attrs.items() if name not in ("parameters", "seeds", "code")}
+    save(KEY, found, parameters={}, seeds=[], provenance=record)
+    assert state(KEY).name == "unverified"
+    assert verify(KEY).name == name
+
+
+def test_a_number_that_is_missing_or_not_finite_contradicts(planted, folder):
+    experiments.store("squares", folder / "keep")
+    planted(('{"even": 1.0}', '{"even": float("nan")}'))
+    assert verify(KEY).name == "contradicted"
+    planted(('"x": (10, 20)', '"x": (10, 21)'), ("float(x)", "float(min(x, 20))"))
+    assert verify(KEY).name == "contradicted"  # there is no stored number at 21
+
+
+def test_reordering_a_coordinate_does_not_relabel(planted, folder):
+    experiments.store("squares", folder / "keep")
+    before = load(KEY)
+    planted(('"x": (10, 20)', '"x": (20, 10)'), ('"power": (1, 2, 3)', '"power": (3, 1, 2)'))
+    xarray.testing.assert_identical(load(KEY), before)
+    assert verify(KEY).name == "verified"
+
+
+def test_an_interrupted_run_resumes_and_cells_of_other_code_are_not_used(planted, folder):
+    failing = planted(("calls.append(power)", "calls.append(power)\n        assert power != 3"))
+    with pytest.raises(SweepError, match=r'"power": 3'):
+        experiments.store("squares", folder / "keep")
+    assert failing.calls == [1, 2, 3]
+    failing.cell = lambda power: failing.calls.append(power) or {"y": [0.0, 0.0]}  # the power cut is over
+    experiments.store("squares", folder / "keep")
+    assert failing.calls == [1, 2, 3, 3]
+    assert load(KEY).y.values.tolist() == [[10, 20], [100, 400], [0, 0]]
+    other = planted(("SEEDS, NEEDS = (0,), ()", "SEEDS, NEEDS = (1,), ()"))
+    experiments.store("squares", folder / "keep")
+    assert other.calls == [1, 2, 3]
+
+
+def test_a_damaged_cell_is_computed_again(planted, folder):
+    experiments.compute("squares", "paper", resume=folder / "keep")
+    next((folder / "keep").glob("*/*.npz")).write_bytes(b"half a file")
+    module = planted()
+    assert experiments.compute("squares", "paper", resume=folder / "keep").y.sel(power=2, x=10) == 100
+    assert len(module.calls) == 1
+
+
+def test_a_result_without_its_data_is_not_computed_from_a_stand_in(planted, folder, monkeypatch):
+    experiments.store("squares", folder / "keep")
+    planted(("(0,), ()", '(0,), ("imagenet-samples",)'))
+    monkeypatch.setattr(_experiment.data, "available", lambda name: False)
+    for call in (lambda: verify(KEY), lambda: experiments.compute("squares", "paper")):
+        with pytest.raises(
+            _experiment.data.DataMissing,
+            match=r"chapter\.subject needs imagenet-samples: python -m deepdynamics.data fetch",
+        ):
+            call()
+    assert experiments.compute("squares", "live").sizes["power"] == 3
+
+
+def test_a_key_that_no_experiment_computes(folder):
+    store()
+    for call in (state, verify):
+        with pytest.raises(ValueError, match=r"key = 'chapter.subject': no experiment computes it"):
+            call(KEY)
+
+
+def test_every_stored_result_of_the_book_is_current_or_verified():
+    """A change of code that a result has run asks for its check cells: python -m deepdynamics.experiments verify."""
+    known = [key for found in experiments.EXPERIMENTS.values() for key in found]
+    assert sorted(known) == sorted(file.stem for file in results._folders()[0].glob("*.npz"))
+    found = {key: state(key).name for key in known}
+    behind = [f"{key} is {name}" for key, name in found.items() if name not in ("current", "verified")]
+    assert not behind, f"{', '.join(behind)}: run python -m deepdynamics.experiments verify"
+
+
+# Files
 
 
 def test_a_result_that_is_too_large_is_refused_and_the_old_one_stays(folder):
     store()
-    with pytest.raises(ValueError, match=r"would have 8\d\d,\d+ bytes: at most 300,000"):
+    with pytest.raises(ValueError, match=r"would have 1,\d{3},\d{3} bytes: at most 300,000"):
         store(np.random.default_rng(0).standard_normal(110_000))
-    assert load(KEY)[0]["x"].tolist() == [0.0, 1.0, 2.0]
+    assert load(KEY).x.values.tolist() == [0.0, 1.0, 2.0]
     assert [file.name for file in folder.iterdir()] == ["chapter.subject.npz"]
 
 
 @pytest.mark.parametrize("key", ["", "Chapter.subject", "../up", "a b", "a/b", "a..b", None])
 def test_bad_keys(folder, key):
-    for call in (load, stale, lambda key: save(key, {"x": 1}, parameters={}, seeds=[])):
+    for call in (load, lambda key: save(key, labelled(x=1), parameters={}, seeds=[])):
         with pytest.raises(ValueError, match=r"key = .*small letters"):
             call(key)
 
 
-def test_bad_arrays(folder):
-    with pytest.raises(ValueError, match="at least one array"):
-        save(KEY, {}, parameters={}, seeds=[])
-    with pytest.raises(ValueError, match=r"arrays\['x'\] holds objects of type dict"):
-        store({"a": 1})
+def test_bad_datasets(folder):
+    for bad in ({"x": np.ones(2)}, xarray.Dataset(), xarray.Dataset(coords={"x": [1]})):
+        with pytest.raises(ValueError, match=r"an xarray\.Dataset with at least one array"):
+            save(KEY, bad, parameters={}, seeds=[])
+    with pytest.raises(ValueError, match=r"no coordinate for its dimension 'width'"):
+        save(KEY, xarray.Dataset({"x": ("width", [1, 2])}), parameters={}, seeds=[])
+    with pytest.raises(ValueError, match=r"dataset\['x'\] holds objects of type dict"):
+        save(KEY, xarray.Dataset({"x": ((), np.array({"a": 1}))}), parameters={}, seeds=[])
 
 
 @pytest.mark.parametrize("spoil", [lambda b: b[: len(b) // 2], lambda b: b"not a zip file", lambda b: b""])
@@ -204,7 +432,7 @@ def test_found_from_below_a_checkout_and_in_the_checkout_of_the_library(tmp_path
     with pytest.raises(ResultMissing, match="run inside a checkout"):
         store()
     monkeypatch.setattr(results, "__file__", str(tmp_path / "lib" / "deepdynamics" / "results.py"))
-    assert load(KEY)[0]["x"].tolist() == [0.0, 1.0, 2.0]
+    assert load(KEY).x.values.tolist() == [0.0, 1.0, 2.0]
 
 
 @pytest.fixture
@@ -236,9 +464,9 @@ def distribution(monkeypatch, urls=("Repository, https://github.com/someone/book
 
 def test_an_installed_library_fetches_results_once(installed, monkeypatch, server):
     monkeypatch.setattr(results, "_addresses", lambda: [server(installed)])
-    assert load(KEY)[0]["x"].tolist() == [0.0, 1.0, 2.0]
+    assert load(KEY).x.values.tolist() == [0.0, 1.0, 2.0]
     monkeypatch.setenv("DEEPDYNAMICS_OFFLINE", "1")
-    assert load(KEY)[0]["x"].tolist() == [0.0, 1.0, 2.0]  # from the cache
+    assert load(KEY).x.values.tolist() == [0.0, 1.0, 2.0]  # from the cache
     with pytest.raises(ResultMissing, match=r"'chapter.other' here, and DEEPDYNAMICS_OFFLINE is set; DEEPDYNAMICS_RES"):
         load("chapter.other")
 
@@ -252,7 +480,7 @@ def test_only_the_bytes_of_this_version_are_taken(installed, monkeypatch, loopba
     with pytest.raises(ResultMissing, match=r"could not be fetched: .*sha256 is wrong.*DEEPDYNAMICS_RESULTS may"):
         load(KEY)
     loopback.files[f"/main{path}"] = right
-    assert load(KEY)[0]["x"].tolist() == [0.0, 1.0, 2.0]
+    assert load(KEY).x.values.tolist() == [0.0, 1.0, 2.0]
     assert loopback.requests == [f"/abc{path}", f"/main{path}"] * 2
     results._TABLE.write_text(f"{hashlib.sha256(b'newer').hexdigest()}  {KEY}.npz\n")  # the library was upgraded
     loopback.files[f"/abc{path}"] = b"newer"
@@ -347,25 +575,28 @@ def test_every_stored_result_of_the_book_can_be_read():
     """Each file in book/results loads, is small, carries its key, and was computed on real data."""
     files = sorted((results._folders()[0]).glob("*.npz"))
     for file in files:
-        found, record = load(file.stem)
-        assert found and record["key"] == file.stem and file.stat().st_size <= results.LARGEST
-        assert "stand-in" not in str(record.get("data", ""))
+        found = load(file.stem)
+        assert found.data_vars and found.attrs["key"] == file.stem and file.stat().st_size <= results.LARGEST
+        assert set(found.dims) <= set(found.coords)
+        assert "stand-in" not in str(found.attrs.get("data", ""))
     assert sum(file.stat().st_size for file in files) <= 15_000_000
 
 
-def test_a_code_hash_ignores_the_python_version():
-    """Fields that newer versions of Python add to the tree are empty where code does not use them, and are left out."""
+def test_a_digest_ignores_the_python_version():
+    """Newer versions of Python add fields to the tree that are empty where code does not use them."""
     tree = ast.parse("def f(x: int) -> int:\n    return x\n")
-    text = results._canonical(tree)
-    assert "type_params" not in text and "lineno" not in text
-    assert text == (
-        "Module(body=[FunctionDef(name='f',args=arguments(args=[arg(arg='x',annotation=Name(id='int',ctx=Load()))]),"
-        "body=[Return(value=Name(id='x',ctx=Load()))],returns=Name(id='int',ctx=Load()))])"
-    )
+    before = results._canonical(tree)
+    function = tree.body[0]
+    function._fields = (*type(function)._fields, "new_in_some_version")
+    function.new_in_some_version = []
+    assert results._canonical(tree) == before
+    function.new_in_some_version = [ast.Name("T", ast.Load())]
+    assert results._canonical(tree) != before
 
 
 def test_docstring_examples():
-    assert doctest.testmod(results).failed == 0
+    for module in (results, experiments, _experiment):
+        assert doctest.testmod(module).failed == 0
     assert doctest.testmod(downloads).failed == 0
 
 

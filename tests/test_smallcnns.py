@@ -225,15 +225,16 @@ def test_rows_and_columns_give_the_same_narrow_layers(digits):
         assert np.allclose(few, all_[1:], rtol=1e-4, atol=1e-6)
 
 
-def test_packing_is_undone_by_unpacking():
-    shapes = {
-        key: (2, *(len(experiment.COORDINATES[name]) for name in names)) for key, names in experiment.DIMENSIONS.items()
-    }
-    draw = np.random.default_rng(0)
-    found = {key: draw.normal(size=shape) for key, shape in shapes.items()}
-    again = experiment._unpacked(experiment._packed(found)[None, None], experiment.DIMENSIONS, [2])
-    assert list(again) == list(found)
-    assert all(np.array_equal(again[key][0, 0], found[key]) for key in found)
+def test_a_cell_of_few_depths_is_labelled_by_them(monkeypatch):
+    sizes = {**{dim: len(values) for dim, values in experiment.COORDINATES.items()}, "noisy": 2}
+    shapes = {name: [sizes[dim] for dim in dims[3:]] for name, dims in experiment.DIMENSIONS.items()}
+    shapes |= {"layers": [2, sizes["quantity"]], "spectrum": [2, sizes["share"]]}
+    computed = {name: np.zeros(shapes[name]) for name in shapes if not name.startswith("control")}
+    monkeypatch.setattr(experiment, "_measured", lambda *given: computed)
+    found = experiment.cell("mnist", 0, "untrained", depths=(5, 6))
+    assert found["layers"].layer.values.tolist() == found["active"].layer.values.tolist() == [5, 6]
+    assert found["noise"].noisy.values.tolist() == [5, 6]
+    assert all(array.dims == experiment.DIMENSIONS[name][3:] for name, array in found.items())
 
 
 def test_description_of_a_known_spectrum():
@@ -252,15 +253,8 @@ def test_unknown_pictures():
         experiment.pictures("dogs")
 
 
-def stored():
-    try:
-        return experiment.stored()[0]
-    except results.ResultMissing:
-        pytest.skip("the small CNNs are not stored yet")
-
-
 def test_the_stored_result_is_whole():
-    found = stored()
+    found = results.load(experiment.KEY)
     for name in found.data_vars:
         assert np.isfinite(found[name].values).all(), name
     assert (found["noise_accuracy"].sel(data="mnist", state="trained", level=0) > 0.9).all()
@@ -269,7 +263,7 @@ def test_the_stored_result_is_whole():
 
 def test_one_untrained_network_agrees_with_the_stored_one():
     """The same numbers but for the rounding of float32 in the Jacobian, 1e-4 of each."""
-    found = stored()
+    found = results.load(experiment.KEY)
     if not data.available("mnist"):
         pytest.skip("no MNIST")
     net = experiment.network_of("mnist", 3, trained=False)

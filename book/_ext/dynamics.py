@@ -313,8 +313,9 @@ def _stored(root: Path) -> list[str]:
         return []
     lines = ["| stored result | state | computed on | computed with | date |", "|---|---|---|---|---|"]
     for file in files:
-        _, provenance = results.load(file.stem)
-        state = "**stale**: the code has changed since" if results.stale(file.stem) else "current"
+        provenance, state = results.load(file.stem).attrs, results.state(file.stem)
+        if state.name == "contradicted":
+            raise ValueError(f"the stored result {file.stem} is {state}")
         machine: Any = provenance.get("machine", {})
         where = f"{machine.get('cores', '?')} cores of {machine.get('processor', '?')}"
         versions = ", ".join(f"{name} {number}" for name, number in machine.get("versions", {}).items())

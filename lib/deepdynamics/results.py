@@ -1,11 +1,19 @@
-"""Stored results: what was computed once at full size, with everything that says what it is.
+"""Stored results: what was computed once at full size, labelled, with everything that says what it is.
 
-A result is one file `<key>.npz` of arrays and a provenance: parameters, seeds, hashes of the code, machine, date, and
-what the experiment adds (hash of the data, seconds, residuals). Its bytes depend on its content alone.
+A result is one file `<key>.npz`: named arrays with their dimensions and coordinates, so that reading them needs no
+constant of today's code, and a provenance: parameters, seeds, digest of the code, machine, date, and what the
+experiment adds (hash of the data, seconds). Its bytes depend on its content alone.
 
-A result is *stale* when the code it ran has changed. What counts is the syntax tree of each module of this library that
-was loaded, without docstrings, comments and layout; modules that cannot change a number (progress bars, figures, this
-one) do not count.
+A change of code neither throws a result away nor leaves it unquestioned. `verify` computes a few cells again with the
+code as it is now and writes beside the results, to `verified.json`, what was compared and how far it lies. A result is
+
+- *current* while the code it ran has not changed since it was computed;
+- *verified* where the code as it is now gave cells of it again, within the experiment's tolerance;
+- *unverified* where code or numbers have changed and nothing has been computed again;
+- *contradicted* where the code as it is now gives other numbers.
+
+Code is the static import closure of the experiment's module within this library: the syntax trees without docstrings,
+comments and layout. Modules that cannot change a number of a cell (progress bars, figures, this one) do not count.
 
 Files are found in $DEEPDYNAMICS_RESULTS; in book/results of the checkout this library is in, or of a parent of the
 current directory; and where the library is installed without the book, in the cache, fetched from the project's
@@ -24,33 +32,37 @@ import json
 import os
 import platform
 import re
-import sys
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+import xarray
 from numpy.typing import NDArray
 
 from deepdynamics.downloads import RemoteFile, cache_folder, checksum_matches, download, offline
 
 __all__ = [
     "ResultMissing",
+    "State",
     "checksum_table",
     "checksums",
-    "code_hash",
+    "digest",
     "load",
-    "loaded_code",
     "machine",
     "save",
-    "stale",
+    "state",
+    "verify",
 ]
 
-_NOT_NUMBERS = {"__main__", "claims", "downloads", "explorer", "figures", "imagenet_samples", "progress", "results"}
 LARGEST = 300_000  # bytes of a stored result
-_PROVENANCE = "provenance.json"
+VERIFIED = "verified.json"
+_NOT_NUMBERS = {"_experiment", "claims", "downloads", "experiments", "explorer", "figures", "imagenet_samples"}
+_NOT_NUMBERS |= {"progress", "results"}
+_PROVENANCE, _LAYOUT = "provenance.json", "layout.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date a zip file can hold
 _KEY = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _TABLE = Path(__file__).with_name("results.sha256")
@@ -66,122 +78,194 @@ class ResultMissing(FileNotFoundError):
 
 def save(
     key: str,
-    arrays: Mapping[str, Any],
+    dataset: xarray.Dataset,
     *,
     parameters: Mapping[str, Any],
-    seeds: Sequence[int],
+    seeds: Sequence[Any],
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a result and return its file.
 
-    arrays: name -> numeric array (anything numpy takes). parameters, seeds, provenance: what json can hold, numpy's
-    numbers and arrays, and dataclasses. `provenance` adds to, or replaces, what is recorded without being asked (code,
-    machine, date): the data's provenance, seconds, residuals; a long run takes `code=loaded_code()` when it starts.
+    dataset: named arrays of numbers (or texts), every dimension with a coordinate; its own attributes are not kept.
+    parameters, seeds, provenance: what json can hold, numpy's numbers and arrays, and dataclasses. `provenance` adds
+    to, or replaces, what is recorded without being asked (machine, date): the digest of the code when the run started,
+    the data's provenance, seconds, residuals.
 
-    Raises ValueError for a key that is not of the form chapter.subject, no arrays, an array of objects, or a file that
-    would be larger than 300 kB.
+    Raises ValueError for a key that is not of the form chapter.subject, something that is no Dataset or an empty one, a
+    dimension without coordinate, an array of objects, or a file that would be larger than 300 kB.
 
     >>> import tempfile
     >>> os.environ["DEEPDYNAMICS_RESULTS"] = tempfile.mkdtemp()
-    >>> _ = save("example.squares", {"y": [1, 4, 9]}, parameters={"power": 2}, seeds=[0])
-    >>> arrays, provenance = load("example.squares")
-    >>> arrays["y"].tolist(), provenance["parameters"], stale("example.squares")
-    ([1, 4, 9], {'power': 2}, False)
+    >>> squares = xarray.Dataset({"y": ("x", [1, 4, 9])}, coords={"x": [1, 2, 3]})
+    >>> _ = save("example.squares", squares, parameters={"power": 2}, seeds=[0])
+    >>> found = load("example.squares")
+    >>> int(found.y.sel(x=3)), found.attrs["parameters"]
+    (9, {'power': 2})
     >>> del os.environ["DEEPDYNAMICS_RESULTS"]
     """
     _check_key(key)
-    if not arrays:
-        raise ValueError(f"arrays = {arrays!r}: at least one array is needed")
-    converted = {name: np.asarray(value) for name, value in arrays.items()}
-    for name, array in converted.items():
-        if array.dtype.hasobject:
-            raise ValueError(
-                f"arrays[{name!r}] holds objects of type {type(array.flat[0]).__name__}: numbers are needed"
-            )
     record = {
         "key": key,
         "parameters": dict(parameters),
         "seeds": list(seeds),
-        "code": loaded_code(),
         "machine": machine(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         **(provenance or {}),
     }
-    content = _zipped(converted, json.dumps(record, indent=1, sort_keys=True, default=_plain, ensure_ascii=False))
+    content = packed(dataset, record)
     if len(content) > LARGEST:
         raise ValueError(f"the result {key!r} would have {len(content):,} bytes: at most {LARGEST:,} are allowed")
     path = _folder_to_write() / f"{key}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    replace(path, content)
     table = path.parent.parent.with_name("lib") / __package__ / _TABLE.name
     if table.is_file():  # in a checkout of the book
-        table.write_text(checksum_table(path.parent), "utf-8", newline="\n")
+        replace(table, checksum_table(path.parent).encode())
     return path
 
 
-def load(key: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays and the provenance of a stored result.
+def load(key: str) -> xarray.Dataset:
+    """A stored result; its `attrs` are the provenance.
 
     Raises `ResultMissing` where it is not to be had, ValueError for a file that is no result (the file stays).
 
-    >>> arrays, provenance = load("order-chaos.trainability")
-    >>> sorted(provenance)[:3], len(arrays) > 0
+    >>> found = load("order-chaos.trainability")
+    >>> sorted(found.attrs)[:3], len(found.data_vars) > 0
     (['code', 'data', 'date'], True)
     """
     path = _find(key)
     try:
-        with zipfile.ZipFile(path) as archive:
-            record = json.loads(archive.read(_PROVENANCE))
-            names = [name for name in archive.namelist() if name.endswith(".npy")]
-            arrays = {name.removesuffix(".npy"): _read_array(archive.read(name)) for name in names}
+        return unpacked(path.read_bytes())
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
         raise ValueError(f"{path} is not a stored result: {error}") from error
-    return arrays, record
 
 
-def stale(key: str) -> bool:
-    """Whether code that the stored result ran has changed since (a module that is gone has changed).
+# What is still true of them -------------------------------------------------------------------------------------------
 
-    >>> stale("order-chaos.trainability") in (True, False)
+
+@dataclass(frozen=True)
+class State:
+    """What is known of a stored result under the code as it is now; as text, with the evidence."""
+
+    name: Literal["current", "verified", "unverified", "contradicted"]
+    evidence: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.evidence})"
+
+
+def state(key: str) -> State:
+    """The state of a stored result, from its provenance and `verified.json`; computes nothing.
+
+    Raises `ResultMissing` where there is no such result, ValueError for a key that no experiment computes.
+    """
+    from deepdynamics import experiments
+
+    dataset, code = load(key), digest(experiments.module_of(key))
+    entry = _verified(_find(key).with_name(VERIFIED)).get(key, {})
+    known = entry.get("code") == code and entry.get("numbers") == _numbers(dataset)
+    deviation = f"largest deviation {entry['deviation']:.1g}" if known else ""
+    if known and entry["of_tolerance"] > 1:
+        return State("contradicted", f"{entry['worst']}: {deviation}, {entry['of_tolerance']:.1f} times the tolerance")
+    if dataset.attrs.get("code") == code:
+        return State("current", "the code that computed it has not changed")
+    if known:
+        return State("verified", f"{entry['cells']} of {entry['of']} cells recomputed, {deviation}")
+    return State("unverified", "code or numbers have changed: python -m deepdynamics.experiments verify")
+
+
+def verify(key: str) -> State:
+    """Compute the check cells of a stored result again, write to `verified.json` what was compared, return the state.
+
+    Raises `ResultMissing`, `data.DataMissing` where the data of the experiment are not here, and ValueError for a key
+    that no experiment computes.
+    """
+    from deepdynamics.experiments import module_of
+    from deepdynamics.experiments._experiment import compared, experiment_of
+
+    dataset, code = load(key), digest(module_of(key))
+    found = compared(experiment_of(key), dataset)
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    path = _find(key).with_name(VERIFIED)
+    entries = _verified(path) | {key: {"code": code, "numbers": _numbers(dataset), "date": today, **found}}
+    replace(path, (json.dumps(entries, indent=1, sort_keys=True, default=_plain, ensure_ascii=False) + "\n").encode())
+    return state(key)
+
+
+def _verified(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+
+
+def _numbers(dataset: xarray.Dataset) -> str:
+    """Digest of everything but the provenance: names, dimensions, coordinates, types, numbers."""
+    found = hashlib.sha256()
+    for name in sorted(map(str, dataset.variables)):
+        array = np.ascontiguousarray(_values(dataset[name]))
+        found.update(repr((name, dataset[name].dims, array.dtype.str, array.shape)).encode() + array.tobytes())
+    return found.hexdigest()[:16]
+
+
+def digest(module: str) -> str:
+    """Digest of a module and of all of its package that it imports, directly or not, as their sources are now.
+
+    What counts is which modules are named in import statements (those for type checking apart), not what happens to be
+    loaded. Raises ModuleNotFoundError where there is no such module.
+
+    >>> digest("deepdynamics.localisation") == digest("deepdynamics.localisation") != digest("deepdynamics.spectra")
     True
     """
-    _, record = load(key)
-    return any(code_hash(module) != recorded for module, recorded in record["code"].items())
+    sources: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _source_of(name)
+        if name in sources or path is None or name.rsplit(".", 1)[-1] in _NOT_NUMBERS:
+            continue
+        sources[name], imported = _read_source(path.read_text("utf-8"), name, path.name == "__init__.py")
+        waiting += [*imported, name.rpartition(".")[0]]
+    if module not in sources:
+        raise ModuleNotFoundError(f"no module {module!r} whose source could be read")
+    return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def code_hash(module: str) -> str | None:
-    """Hash of a module's syntax tree without docstrings, comments and layout; None where there is no such module.
-
-    >>> code_hash("deepdynamics.results") == code_hash("deepdynamics.results")
-    True
-    """
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
-    if spec is None or spec.origin is None:
-        return None
-    return _hash_of_source(Path(spec.origin).read_text("utf-8"))
+def _source_of(module: str) -> Path | None:
+    """The file of a module within its package (not of the package itself); nothing is imported."""
+    package, _, rest = module.partition(".")
+    spec = importlib.util.find_spec(package) if rest else None
+    for root in (spec.submodule_search_locations or ()) if spec else ():
+        inside = Path(root, *rest.split("."))
+        for path in (inside.with_suffix(".py"), inside / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
 
 
 @functools.lru_cache(maxsize=256)
-def _hash_of_source(source: str) -> str:
+def _read_source(source: str, module: str, is_package: bool) -> tuple[str, tuple[str, ...]]:
+    """Hash of the tree of a source, and the names that it imports from its own package, modules or not."""
     tree = ast.parse(source)
+    imported: set[str] = set()
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parts = module.split(".")
+            base = parts[: len(parts) - node.level + is_package] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            imported |= {origin} | {f"{origin}.{alias.name}" for alias in node.names}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:]
-    return hashlib.sha256(_canonical(tree).encode()).hexdigest()[:16]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
+            ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:]
+    own = (name for name in imported if name.split(".")[0] == module.split(".")[0])
+    return hashlib.sha256(_canonical(tree).encode()).hexdigest()[:16], tuple(sorted(own))
 
 
 def _canonical(node: Any) -> str:
@@ -190,6 +274,9 @@ def _canonical(node: Any) -> str:
         fields = (f"{name}={_canonical(value)}" for name, value in ast.iter_fields(node) if value not in (None, []))
         return f"{type(node).__name__}({','.join(fields)})"
     return f"[{','.join(map(_canonical, node))}]" if isinstance(node, list) else repr(node)
+
+
+# What is in a file ----------------------------------------------------------------------------------------------------
 
 
 def machine() -> dict[str, Any]:
@@ -217,27 +304,49 @@ def _processor() -> str:
     return model[1].strip() if model else platform.processor() or platform.machine()
 
 
-def loaded_code() -> dict[str, str]:
-    """Module -> hash of its source as it is now, for the loaded modules of this library that can change a number.
-
-    >>> "deepdynamics.results" in loaded_code()
-    False
-    """
-    names = (name for name in sys.modules if name.split(".")[0] == __package__ and name.count("."))
-    hashes = {name: code_hash(name) for name in sorted(names) if name.rsplit(".", 1)[-1] not in _NOT_NUMBERS}
-    return {name: value for name, value in hashes.items() if value is not None}
-
-
-def _zipped(arrays: Mapping[str, NDArray[Any]], record: str) -> bytes:
-    """An npz file with the provenance as a further member; the same content gives the same bytes."""
+def packed(dataset: xarray.Dataset, record: Mapping[str, Any]) -> bytes:
+    """An npz file with the layout and the provenance as further members; the same content gives the same bytes."""
+    if not isinstance(dataset, xarray.Dataset) or not dataset.data_vars:
+        raise ValueError(f"dataset = {dataset!r}: an xarray.Dataset with at least one array is needed")
+    if bare := sorted(str(name) for name in dataset.dims if name not in dataset.coords):
+        raise ValueError(f"dataset has no coordinate for its dimension {bare[0]!r}: every dimension needs one")
+    layout = {
+        "dimensions": {str(name): list(array.dims) for name, array in dataset.variables.items()},
+        "coordinates": sorted(map(str, dataset.coords)),
+    }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name in sorted(arrays):
+        for name in sorted(map(str, dataset.variables)):
             member = io.BytesIO()
-            np.lib.format.write_array(member, arrays[name], allow_pickle=False)
+            np.lib.format.write_array(member, _values(dataset[name]), allow_pickle=False)
             archive.writestr(_entry(f"{name}.npy"), member.getvalue())
-        archive.writestr(_entry(_PROVENANCE), record)
+        for name, value in ((_LAYOUT, layout), (_PROVENANCE, dict(record))):
+            text = json.dumps(value, indent=1, sort_keys=True, default=_plain, ensure_ascii=False)
+            archive.writestr(_entry(name), text)
     return buffer.getvalue()
+
+
+def unpacked(content: bytes) -> xarray.Dataset:
+    """What `packed` packed; the record is in `.attrs`."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        record, layout = json.loads(archive.read(_PROVENANCE)), json.loads(archive.read(_LAYOUT))
+        arrays = {
+            name: (dims, np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False))
+            for name, dims in layout["dimensions"].items()
+        }
+    coords = {name: arrays.pop(name) for name in layout["coordinates"]}
+    return xarray.Dataset(arrays, coords=coords, attrs=record)
+
+
+def _values(array: xarray.DataArray) -> NDArray[Any]:
+    """The numbers, or texts of a fixed length."""
+    values: NDArray[Any] = np.asarray(array.values)
+    if values.dtype.kind == "T" or (values.dtype.hasobject and all(isinstance(value, str) for value in values.flat)):
+        values = values.astype(str)
+    if values.dtype.hasobject:
+        kind = type(values.flat[0]).__name__
+        raise ValueError(f"dataset[{array.name!r}] holds objects of type {kind}: numbers are needed")
+    return values
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
@@ -247,9 +356,14 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def _read_array(content: bytes) -> NDArray[Any]:
-    array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    return array
+def replace(path: Path, content: bytes) -> None:
+    """Write a file in one step: whoever reads it meets the old one or the new one, whole."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _plain(value: Any) -> Any:

@@ -7,23 +7,17 @@ Accuracy of a linear classifier on the code: fitted to the 10,000 training image
 
 **To draw it**::
 
-    from deepdynamics.experiments import autoencoding
+    found = results.load("contraction.autoencoders")
+    found.table.sel(kind="contractive 1", quantity="ridge")       # (seed,)
+    found.spectra.sel(kind="contractive 1").mean("seed")          # singular values (rank,)
 
-    table, spectra, provenance = autoencoding.stored()
-    table.sel(kind="contractive 1", quantity="ridge")             # (seed,)
-    spectra.sel(kind="contractive 1").mean("seed")                # singular values (rank,)
-
-**To check it live** (about 3 s a kind on one thread)::
+**To train some of them** (about 3 s a kind on one thread)::
 
     table, spectra, nets = autoencoding.train(seed=0, kinds=("plain", "contractive 1"))
 """
 
 import functools
-import hashlib
-import json
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,14 +26,14 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from deepdynamics import data, results
+from deepdynamics import data
 from deepdynamics.autoencoders import Autoencoders
+from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.readouts import ridge_accuracy
 from deepdynamics.spectra import participation_ratio, share_inside
-from deepdynamics.sweeps import sweep
 from deepdynamics.tangents import known_tangents
 
-__all__ = ["KEY", "digits", "shift_tangents", "store", "stored", "train"]
+__all__ = ["KEY", "cell", "checks", "digits", "grid", "shift_tangents", "train"]
 
 KEY = "contraction.autoencoders"
 HIDDEN, EPOCHS, BATCH, IMAGES, TESTED, LOOKED_AT, LEADING = 128, 12, 100, 10_000, 10_000, 100, 20
@@ -61,6 +55,48 @@ QUANTITIES = (
     "tangent",  # share of one-pixel shifts inside the 20 leading directions, at the image
     "tangent_elsewhere",  # and inside those at another image
 )
+DIMENSIONS = {"table": ("seed", "kind", "quantity"), "spectra": ("seed", "kind", "rank")}
+COORDINATES = {"seed": SEEDS, "kind": tuple(KINDS), "quantity": QUANTITIES, "rank": tuple(range(1, HIDDEN + 1))}
+PARAMETERS = {
+    "hidden": HIDDEN,
+    "epochs": EPOCHS,
+    "batch": BATCH,
+    "images": IMAGES,
+    "tested": TESTED,
+    "looked_at": LOOKED_AT,
+    "leading": LEADING,
+    "rate": RATE,
+    "kinds": list(KINDS),
+    "quantities": list(QUANTITIES),
+    "optimiser": "adam",
+}
+NEEDS = ("mnist",)
+# One kind of each penalty; kinds do not depend on what is trained beside them.
+checks = ({"seed": 0, "kinds": ("plain", "decay 0.01", "denoising 0.5", "contractive 1")},)
+# Training amplifies the rounding of another machine: accuracies of 10,000 answers, the rest by its size.
+tolerance = {"table": (0.05, 0.01), "spectra": (0.1, 0.01)}
+
+
+def grid(scale: str) -> list[Point]:
+    """One seed of four kinds, or eight seeds of all; kinds of one seed are trained at once."""
+    return at_scale(scale, live=list(checks), paper=points(seed=SEEDS))
+
+
+def cell(seed: int, kinds: Sequence[str] = tuple(KINDS)) -> dict[str, xarray.DataArray]:
+    """`QUANTITIES` (kind, quantity) and mean singular values (kind, rank) of the networks of one seed."""
+    table, spectra, _ = train(seed, kinds)
+    shared = {"kind": list(kinds)}
+    return {
+        "table": xarray.DataArray(table, shared | {"quantity": list(QUANTITIES)}, ["kind", "quantity"]),
+        "spectra": xarray.DataArray(
+            spectra.astype(np.float32), shared | {"rank": list(COORDINATES["rank"])}, ["kind", "rank"]
+        ),
+    }
+
+
+def sources() -> data.Provenance:
+    """Where the images come from."""
+    return digits()[-1]
 
 
 @functools.lru_cache(maxsize=1)
@@ -122,53 +158,3 @@ def _logistic(code: Tensor, test_code: Tensor, labels: Tensor, test_labels: Tens
     model = LogisticRegression(C=0.1, max_iter=300)
     model.fit(((code - mean) / deviation).numpy(), labels.numpy())
     return float(model.score(((test_code - mean) / deviation).numpy(), test_labels.numpy()))
-
-
-def _cell(seed: int) -> NDArray[np.float64]:
-    table, spectrum, _ = train(seed)
-    return np.concatenate([table, spectrum], axis=1)
-
-
-def store(resume: str | Path, workers: int = 1) -> Path:
-    """Train everything and store it; finished cells are kept in a folder below `resume`."""
-    provenance = digits()[-1]
-    if not provenance.real:
-        raise data.DataMissing("the autoencoders need data: make data (a stand-in is not what they report)")
-    code = results.loaded_code()
-    version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
-    start = time.perf_counter()
-    found = sweep(_cell, {"seed": SEEDS}, workers=workers, resume=Path(resume) / version).values
-    arrays = {
-        "table": found[..., : len(QUANTITIES)],
-        "spectra": found[..., len(QUANTITIES) :].astype(np.float32),
-    }
-    parameters = {
-        "hidden": HIDDEN,
-        "epochs": EPOCHS,
-        "batch": BATCH,
-        "images": IMAGES,
-        "tested": TESTED,
-        "looked_at": LOOKED_AT,
-        "leading": LEADING,
-        "rate": RATE,
-        "kinds": list(KINDS),
-        "quantities": list(QUANTITIES),
-        "optimiser": "adam",
-    }
-    record = {"code": code, "data": provenance, "seconds_since_resumed": round(time.perf_counter() - start)}
-    return results.save(KEY, arrays, parameters=parameters, seeds=SEEDS, provenance=record)
-
-
-def stored() -> tuple[xarray.DataArray, xarray.DataArray, dict[str, object]]:
-    """The table (seed, kind, quantity), mean singular values (seed, kind, rank), and the provenance."""
-    arrays, provenance = results.load(KEY)
-    shared = {"seed": list(SEEDS), "kind": list(KINDS)}
-    table = xarray.DataArray(
-        arrays["table"], dims=(*shared, "quantity"), coords=shared | {"quantity": list(QUANTITIES)}
-    )
-    ranks = range(1, arrays["spectra"].shape[-1] + 1)
-    return (
-        table,
-        xarray.DataArray(arrays["spectra"], dims=(*shared, "rank"), coords=shared | {"rank": ranks}),
-        provenance,
-    )

@@ -3,34 +3,27 @@ the gain of known directions. Trained and untrained; each picture has an untrain
 
 **To draw it**::
 
-    from deepdynamics.experiments import cnngains
-
-    found = cnngains.stored()                                       # xarray.Dataset
+    found = results.load("cnn-jacobian.gains")
     found.sums.sel(kind="trained", sum="squares")                   # ‖J‖_F² (image, layer)
     found.gains.sel(direction="brightness", kind="untrained")       # ‖J v‖/‖v‖ (image, layer)
 """
 
-import hashlib
-import json
 import math
-import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import xarray
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepdynamics import results
+from deepdynamics import data
 from deepdynamics.experiments import imagenets
+from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.perturbations import band_noise, patch_noise
 from deepdynamics.spectralsums import spectral_sums
-from deepdynamics.sweeps import sweep
 from deepdynamics.tangents import KINDS, known_tangents, nearest_difference
 
-__all__ = ["BANDS", "DIRECTIONS", "KEY", "PATCHES", "TANGENTS", "gains_of", "store", "stored", "sums_of", "tangents_of"]
+__all__ = ["BANDS", "DIRECTIONS", "KEY", "PATCHES", "TANGENTS", "cell", "checks", "grid", "tangents_of"]
 
 KEY = "cnn-jacobian.gains"
 NETS = ("trained", "untrained")
@@ -45,6 +38,35 @@ DIRECTIONS = (
     *(f"{low:g} to {high:g} cycles" for low, high in BANDS),
     *(f"patch of {size}" for size in PATCHES),
 )
+LAYERS = tuple(range(1, max(imagenets.DEPTHS[imagenets.NETWORK].values()) + 1))
+DIMENSIONS = {"gains": ("image", "kind", "layer", "direction"), "sums": ("image", "kind", "layer", "sum")}
+COORDINATES = {
+    "image": IMAGES,
+    "kind": NETS,
+    "layer": LAYERS,
+    "direction": DIRECTIONS,
+    "sum": ("squares", "fourths", "squares_error", "fourths_error"),
+}
+PARAMETERS = {"network": imagenets.NETWORK, "probes": PROBES, "draws": DRAWS, "bands": BANDS, "patches": PATCHES}
+SEEDS, NEEDS = IMAGES, imagenets.NEEDS
+checks = ({"image": 3, "kind": "trained"}, {"image": 5, "kind": "untrained"})
+# float32 products of convolutions, whose order of summation is the machine's.
+tolerance = {"gains": (2e-3, 0.0), "sums": (2e-3, 0.0)}
+
+
+def grid(scale: str) -> list[Point]:
+    """One picture and the trained network, or all pictures and both kinds of network."""
+    return at_scale(scale, live=points(image=(0,), kind=("trained",)), paper=points(image=IMAGES, kind=NETS))
+
+
+def cell(image: int, kind: str) -> dict[str, NDArray[np.float64]]:
+    """The gain of `DIRECTIONS` and the sums over the spectrum, at every layer."""
+    return {"gains": _gains(image, kind), "sums": np.stack([_sums(image, kind, layer) for layer in LAYERS])}
+
+
+def sources() -> data.Provenance:
+    """Where the pictures come from."""
+    return imagenets.pictures().provenance
 
 
 def tangents_of(image: int) -> Tensor:
@@ -54,7 +76,7 @@ def tangents_of(image: int) -> Tensor:
     return torch.cat((known_tangents(x[image]), nearest_difference(x[image], others)[None]))
 
 
-def gains_of(image: int, kind: str) -> NDArray[np.float64]:
+def _gains(image: int, kind: str) -> NDArray[np.float64]:
     """‖J_{0→l} v‖/‖v‖ for the `DIRECTIONS`, root mean square over draws where they are random: (layers, directions)."""
     x, net = imagenets.pictures().x[image], _net(image, kind)
     shape = tuple(x.shape)
@@ -76,7 +98,7 @@ def _all_layers(net: torch.nn.Module, x: Tensor, vectors: Tensor) -> NDArray[np.
     return np.array(found)
 
 
-def sums_of(image: int, kind: str, layer: int) -> NDArray[np.float64]:
+def _sums(image: int, kind: str, layer: int) -> NDArray[np.float64]:
     """Σ s² and Σ s⁴ of the Jacobian to a layer, and their standard errors."""
     f = imagenets.prefix(_net(image, kind), layer)
     return np.array(tuple(spectral_sums(f, imagenets.pictures().x[image], probes=PROBES, seed=image)))
@@ -84,41 +106,3 @@ def sums_of(image: int, kind: str, layer: int) -> NDArray[np.float64]:
 
 def _net(image: int, kind: str) -> Any:
     return imagenets.trained() if kind == "trained" else imagenets.untrained(image)
-
-
-def store(resume: str | Path, workers: int = 1) -> Path:
-    """Compute everything and store it; finished cells are kept in a folder below `resume`."""
-    code = results.loaded_code()
-    version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
-    folder, start = Path(resume) / version, time.perf_counter()
-    layers = range(1, len(imagenets.trained().layers) + 1)
-    grid: dict[str, Any] = {"image": IMAGES, "kind": NETS}
-    gains = sweep(gains_of, grid, workers=workers, resume=folder / "gains")
-    sums = sweep(sums_of, grid | {"layer": layers}, workers=workers, resume=folder / "sums")
-    parameters = {"network": imagenets.NETWORK, "probes": PROBES, "draws": DRAWS, "bands": BANDS, "patches": PATCHES}
-    provenance = {
-        "code": code,
-        "data": str(imagenets.pictures().provenance),
-        "seconds_since_resumed": round(time.perf_counter() - start),
-    }
-    arrays = {"gains": gains.values, "sums": sums.values}
-    return results.save(KEY, arrays, parameters=parameters, seeds=IMAGES, provenance=provenance)
-
-
-def stored() -> xarray.Dataset:
-    """The stored result, with names for its axes; its provenance is in `.attrs`."""
-    arrays, provenance = results.load(KEY)
-    return xarray.Dataset(
-        {
-            "gains": (("image", "kind", "layer", "direction"), arrays["gains"]),
-            "sums": (("image", "kind", "layer", "sum"), arrays["sums"]),
-        },
-        coords={
-            "image": provenance["seeds"],
-            "kind": list(NETS),
-            "layer": range(1, arrays["sums"].shape[2] + 1),
-            "direction": list(DIRECTIONS),
-            "sum": ["squares", "fourths", "squares_error", "fourths_error"],
-        },
-        attrs=provenance,
-    )

@@ -5,17 +5,11 @@ units of the standard deviation of each colour over ImageNet and is not clipped 
 
 **To draw it**::
 
-    from deepdynamics.experiments import cnnnoise
-
-    found = cnnnoise.stored()                               # xarray.Dataset
+    found = results.load("cnn-jacobian.noise")
     found.accuracy                                          # (level, picture): shares of draws
     found.sums.sel(depth="logits", sum="squares")           # ‖J‖_F² (image, level)
 """
 
-import hashlib
-import json
-import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,13 +18,13 @@ import xarray
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepdynamics import results
+from deepdynamics import data
 from deepdynamics.experiments import imagenets
+from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.networks import generator
 from deepdynamics.spectralsums import spectral_sums
-from deepdynamics.sweeps import sweep
 
-__all__ = ["DEPTHS", "KEY", "LEVELS", "changed", "store", "stored"]
+__all__ = ["DEPTHS", "KEY", "LEVELS", "cell", "changed", "checks", "grid"]
 
 KEY = "cnn-jacobian.noise"
 LEVELS = (0.0, 0.1, 0.2, 0.4, 0.8)
@@ -40,6 +34,61 @@ IMAGES, ALL = tuple(range(16)), tuple(range(64))
 CHANGES = ("noise", "contrast")
 DRAWS = 2
 PROBES = 4  # the same at every level
+DIMENSIONS = {
+    "accuracy": ("level", "picture"),
+    "clean": ("picture", "depth", "sum"),
+    "sums": ("image", "level", "depth", "sum"),
+    "untrained": ("untrained_image", "end", "depth", "sum"),
+}
+COORDINATES = {
+    "level": LEVELS,
+    "end": ENDS,
+    "picture": ALL,
+    "image": IMAGES,
+    "untrained_image": IMAGES[::2],
+    "depth": DEPTHS,
+    "sum": ("squares", "fourths", "norm", "active"),
+}
+PARAMETERS = {"network": imagenets.NETWORK, "levels": LEVELS, "probes": PROBES, "draws": DRAWS, "images": IMAGES}
+SEEDS, NEEDS = ALL, imagenets.NEEDS
+checks = (
+    {"picture": 40, "level": 0.0},
+    {"picture": 5, "level": 0.4},
+    {"untrained_image": 6, "end": 0.8},
+)
+# Shares of answers are the machine's where two classes tie; products are float32.
+tolerance = {"accuracy": (0.0, 0.5), "clean": (2e-3, 0.0), "sums": (2e-3, 0.0), "untrained": (2e-3, 0.0)}
+
+
+def grid(scale: str) -> list[Point]:
+    """One picture with and without noise; or all at all levels, and every other of the first for untrained networks."""
+    paper = points(picture=ALL, level=LEVELS) + points(untrained_image=IMAGES[::2], end=ENDS)
+    return at_scale(scale, live=points(picture=(0,), level=ENDS), paper=paper)
+
+
+def cell(
+    picture: int | None = None, level: float = 0.0, untrained_image: int | None = None, end: float = 0.0
+) -> dict[str, Any]:
+    """At one picture and level: the share of right answers and, without noise or for the first sixteen, the sums at
+    each depth; or, for an untrained network at its picture, the sums alone.
+    """
+    if picture is None:
+        assert untrained_image is not None
+        return {"untrained": _sums(untrained_image, "untrained", end)}
+    found: dict[str, Any] = {"accuracy": _right(picture, level)}
+    if level == 0 or picture in IMAGES:
+        sums = _sums(picture, "trained", level)
+        if level == 0:
+            found["clean"] = sums
+        if picture in IMAGES:
+            axes: dict[str, Any] = {"image": [picture], "depth": list(DEPTHS), "sum": list(COORDINATES["sum"])}
+            found["sums"] = xarray.DataArray(sums[None], axes, list(axes))
+    return found
+
+
+def sources() -> data.Provenance:
+    """Where the pictures come from."""
+    return imagenets.pictures().provenance
 
 
 def changed(x: Tensor, change: str, level: float, *, seed: int, draw: int = 0) -> Tensor:
@@ -60,21 +109,14 @@ def changed(x: Tensor, change: str, level: float, *, seed: int, draw: int = 0) -
 
 
 @torch.no_grad()
-def _right(level: float) -> NDArray[np.float64]:
-    """Share of draws in which each of the pictures is classified right, (pictures,)."""
+def _right(image: int, level: float) -> float:
+    """Share of draws in which a picture is classified right."""
     pictures, net = imagenets.pictures(), imagenets.trained()
-    found = np.empty((DRAWS, len(ALL)))
-    for draw in range(DRAWS):
-        for image in ALL:
-            x = changed(pictures.x[image], "noise", level, seed=image, draw=draw)
-            found[draw, image] = float(net(x).argmax() == pictures.labels[image])
-        if level == 0:
-            found[:] = found[0]
-            break
-    return found.mean(0)
+    noisy = (changed(pictures.x[image], "noise", level, seed=image, draw=draw) for draw in range(DRAWS if level else 1))
+    return float(np.mean([float(net(x).argmax() == pictures.labels[image]) for x in noisy]))
 
 
-def _sums_of(image: int, kind: str, level: float) -> NDArray[np.float64]:
+def _sums(image: int, kind: str, level: float) -> NDArray[np.float64]:
     """At each depth Σ s², Σ s⁴, the norm of the state, the share of its units that are not zero: (depths, 4)."""
     x = changed(imagenets.pictures().x[image], "noise", level, seed=image)
     net = imagenets.trained() if kind == "trained" else imagenets.untrained(image)
@@ -84,61 +126,3 @@ def _sums_of(image: int, kind: str, level: float) -> NDArray[np.float64]:
         sums, state = spectral_sums(f, x, probes=PROBES, seed=image), f(x)
         rows.append((sums.squares, sums.fourths, float(state.norm()), float((state > 0).double().mean())))
     return np.array(rows)
-
-
-def store(resume: str | Path, workers: int = 1) -> Path:
-    """Compute everything and store it; finished cells are kept in a folder below `resume`."""
-    code = results.loaded_code()
-    version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
-    folder, start = Path(resume) / version, time.perf_counter()
-    accuracy = sweep(_right, {"level": LEVELS}, workers=workers, resume=folder / "accuracy")
-    grid: dict[str, Any] = {"image": IMAGES, "kind": ("trained",), "level": LEVELS}
-    sums = sweep(_sums_of, grid, workers=workers, resume=folder / "sums")
-    grid = {"image": IMAGES[::2], "kind": ("untrained",), "level": ENDS}
-    untrained = sweep(_sums_of, grid, workers=workers, resume=folder / "sums")
-    grid = {"image": ALL, "kind": ("trained",), "level": (0.0,)}
-    clean = sweep(_sums_of, grid, workers=workers, resume=folder / "sums")
-    arrays = {
-        "accuracy": accuracy.values,
-        "sums": sums.values[:, 0],
-        "untrained": untrained.values[:, 0],
-        "clean": clean.values[:, 0, 0],
-    }
-    parameters = {
-        "network": imagenets.NETWORK,
-        "levels": LEVELS,
-        "probes": PROBES,
-        "draws": DRAWS,
-        "images": IMAGES,
-    }
-    provenance = {
-        "code": code,
-        "data": str(imagenets.pictures().provenance),
-        "seconds_since_resumed": round(time.perf_counter() - start),
-    }
-    return results.save(KEY, arrays, parameters=parameters, seeds=ALL, provenance=provenance)
-
-
-def stored() -> xarray.Dataset:
-    """The stored result, with names for its axes; its provenance is in `.attrs`."""
-    arrays, provenance = results.load(KEY)
-    parameters: Any = provenance["parameters"]
-    quantities = ["squares", "fourths", "norm", "active"]
-    return xarray.Dataset(
-        {
-            "accuracy": (("level", "picture"), arrays["accuracy"]),
-            "sums": (("image", "level", "depth", "sum"), arrays["sums"]),
-            "untrained": (("untrained_image", "end", "depth", "sum"), arrays["untrained"]),
-            "clean": (("picture", "depth", "sum"), arrays["clean"]),
-        },
-        coords={
-            "level": parameters["levels"],
-            "end": list(ENDS),
-            "picture": list(ALL),
-            "image": parameters["images"],
-            "untrained_image": parameters["images"][::2],
-            "depth": list(DEPTHS),
-            "sum": quantities,
-        },
-        attrs=provenance,
-    )

@@ -6,23 +6,17 @@ residuals.
 
 **To draw it**::
 
-    from deepdynamics.experiments import cnnspectra
-
-    found = cnnspectra.stored()                        # xarray.Dataset, dims image, kind, depth, rank, …
+    found = results.load("cnn-jacobian.spectra")       # NaN where nothing was computed
     found.s.sel(kind="trained", depth="fire9")         # singular values (image, rank)
-    energies, signed = cnnspectra.stored_pictures()    # the vectors as small pictures
 
-**To check it live** (some 20 s on one thread)::
+**To compute some** (some 20 s on one thread)::
 
     cnnspectra.leading("trained", 0, "logits", 5).s    # the same numbers, to the tolerance of both
 """
 
-import hashlib
-import itertools
-import json
+import functools
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,19 +24,18 @@ import torch
 import xarray
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
-from deepdynamics import jacobian, results
+from deepdynamics import data, jacobian
 from deepdynamics.blocklanczos import TopSingular
 from deepdynamics.experiments import imagenets
+from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.experiments.cnngains import TANGENTS, tangents_of
 from deepdynamics.perturbations import band_noise, span_noise
 from deepdynamics.spectra import cumulative_shares
-from deepdynamics.sweeps import sweep
 
-__all__ = ["COUNT", "DIRECTIONS", "KEY", "LEVELS", "PICTURES", "SHOWN", "leading", "store", "stored", "stored_pictures"]
+__all__ = ["COUNT", "DIRECTIONS", "KEY", "LEVELS", "SHOWN", "cell", "checks", "grid", "leading"]
 
-KEY, PICTURES = "cnn-jacobian.spectra", "cnn-jacobian.pictures"
+KEY = "cnn-jacobian.spectra"
 NETS = ("trained", "untrained")
 COUNT = 200  # singular triplets
 BLOCK = {"conv1": 16}  # random vectors to start with: more where the spectrum is flat; 4 elsewhere
@@ -52,32 +45,93 @@ DRAWS = 4
 DIRECTIONS = ("first", "leading", "trailing", "random")
 LEVELS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # root mean square over the entries of the picture
 WALKED = ("fire9", "logits")  # depths along whose singular directions finite steps are made
-SHOWN = (1, 2, 5, 10, 20, 50, 100, 200)  # ranks whose energy is stored as a picture
-SIDE = 56  # pixels of a stored picture
-SIGNED_IMAGES = (0, 1, 2, 3)
-
-_FIELDS: dict[str, tuple[int, ...]] = {
-    "s": (COUNT,),
-    "participation": (COUNT,),
-    "radius": (COUNT,),
-    "run": (3,),  # largest residual, products, seconds
-    "shares": (2, len(TANGENTS), COUNT),
-    "walk_gains": (len(DIRECTIONS), len(LEVELS)),
-    "walk_right": (len(DIRECTIONS), len(LEVELS)),
-    "energy": (len(SHOWN), SIDE, SIDE),
-    "signed": (2, 3, SIDE, SIDE),
+SHOWN = (1, 2, 5, 10, 20, 50, 100, 200)  # ranks whose shares of the tangents are stored
+_PLACE = ("image", "kind", "depth")
+DIMENSIONS = {
+    "s": (*_PLACE, "rank"),
+    "participation": (*_PLACE, "rank"),
+    "radius": (*_PLACE, "rank"),
+    "run": (*_PLACE, "what"),
+    "shares": (*_PLACE, "whose", "tangent", "shown"),
+    "walk_gains": (*_PLACE, "direction", "level"),
+    "walk_right": (*_PLACE, "direction", "level"),
 }
-_DIMS = {
-    "s": ("rank",),
-    "participation": ("rank",),
-    "radius": ("rank",),
-    "run": ("what",),
-    "shares": ("whose", "tangent", "shown"),
-    "walk_gains": ("direction", "level"),
-    "walk_right": ("direction", "level"),
+COORDINATES: dict[str, tuple[Any, ...]] = {
+    "image": IMAGES,
+    "kind": NETS,
+    "depth": tuple(imagenets.DEPTHS[imagenets.NETWORK]),
+    "rank": tuple(range(1, COUNT + 1)),
+    "what": ("residual", "products", "seconds"),
+    "whose": ("own", "other"),
+    "tangent": TANGENTS,
+    "shown": SHOWN,
+    "direction": DIRECTIONS,
+    "level": LEVELS,
+}
+PARAMETERS = {
+    "network": imagenets.NETWORK,
+    "depths": imagenets.DEPTHS[imagenets.NETWORK],
+    "triplets": COUNT,
+    "tolerance": TOLERANCE,
+    "draws": DRAWS,
+}
+SEEDS, NEEDS = IMAGES, imagenets.NEEDS
+checks: tuple[Point, ...] = (
+    {"depth": "fire8", "image": 1, "kind": "untrained", "count": 5},
+    {"depth": "conv1", "image": 2, "kind": "trained", "count": 5},
+    {"depth": "logits", "image": 0, "kind": "trained"},  # the last one, which the check of `cnnpictures` needs as well
+)
+# Residuals of 3e-4 bound the error of values; vectors of close values mix, and what is said of one of them is loose.
+tolerance = {
+    "s": (1e-3, 0.0),
+    "participation": (0.1, 1e-3),
+    "radius": (0.1, 1.0),
+    "shares": (0.05, 1e-3),
+    "walk_gains": (0.02, 1e-3),
+    "walk_right": (0.0, 0.5),
 }
 
 
+def grid(scale: str) -> list[Point]:
+    """Five values at the logits of one picture; or all triplets, the depths with the most to say first."""
+    depths = imagenets.DEPTHS[imagenets.NETWORK]
+    order = sorted(depths, key=lambda name: (name not in WALKED, -depths[name]))
+    rest = [point for point in points(depth=order, image=FEW, kind=NETS)]
+    paper = points(depth=("logits",), image=IMAGES, kind=("trained",))
+    paper += [point for point in rest if point not in paper]
+    return at_scale(scale, live=points(depth=("logits",), image=(0,), kind=("trained",), count=(5,)), paper=paper)
+
+
+def cell(depth: str, image: int, kind: str, count: int = COUNT) -> dict[str, xarray.DataArray]:
+    """What is kept of the leading triplets of one Jacobian; steps along them need all `COUNT`."""
+    start = time.process_time()
+    found = leading(kind, image, depth, count)
+    run = (float(found.residuals.max()), found.products, time.process_time() - start)
+    local = jacobian.localisation(found.V, tuple(imagenets.pictures().x[image].shape))
+    tangents = torch.cat((tangents_of(image), tangents_of((image + 8) % 16)))
+    shown = [rank for rank in SHOWN if rank <= count]
+    shares = cumulative_shares(found.V, tangents.flatten(1).T).view(2, len(TANGENTS), -1)
+    values: dict[str, Any] = {
+        "s": found.s,
+        "participation": local.inverse_participation,
+        "radius": local.radius,
+        "run": run,
+        "shares": shares[..., [rank - 1 for rank in shown]],
+    }
+    if kind == "trained" and depth in WALKED and count == COUNT:
+        values["walk_gains"], values["walk_right"] = _walk(found.V, image, depth)
+    labels = {**COORDINATES, "rank": COORDINATES["rank"][:count], "shown": shown}
+    own = {name: {dim: list(labels[dim]) for dim in DIMENSIONS[name][len(_PLACE) :]} for name in values}
+    arrays = {name: np.asarray(value, dtype=np.float32) for name, value in values.items()}
+    return {name: xarray.DataArray(array, own[name], list(own[name])) for name, array in arrays.items()}
+
+
+def sources() -> data.Provenance:
+    """Where the pictures come from."""
+    return imagenets.pictures().provenance
+
+
+@functools.lru_cache(maxsize=1)
 def leading(kind: str, image: int, depth: str, k: int, *, tol: float = TOLERANCE) -> TopSingular:
     """The k leading singular triplets of the Jacobian from picture number ``image`` to the depth."""
     f, x = _map(kind, image, depth), imagenets.pictures().x[image]
@@ -87,28 +141,6 @@ def leading(kind: str, image: int, depth: str, k: int, *, tol: float = TOLERANCE
 def _map(kind: str, image: int, depth: str) -> nn.Sequential:
     net = imagenets.trained() if kind == "trained" else imagenets.untrained(image)
     return imagenets.prefix(net, imagenets.DEPTHS[imagenets.NETWORK][depth])
-
-
-def _triplets_of(depth: str, image: int, kind: str) -> NDArray[np.float32]:
-    """Everything that is looked at while the singular vectors are there, as one flat array (`_FIELDS`)."""
-    start = time.process_time()
-    found = leading(kind, image, depth, COUNT)
-    values: dict[str, Any] = {
-        "s": found.s,
-        "run": (float(found.residuals.max()), found.products, time.process_time() - start),
-    }
-    shape = tuple(imagenets.pictures().x[image].shape)
-    local = jacobian.localisation(found.V, shape)
-    values |= {"participation": local.inverse_participation, "radius": local.radius}
-    tangents = torch.cat((tangents_of(image), tangents_of((image + 8) % 16)))
-    values["shares"] = cumulative_shares(found.V, tangents.flatten(1).T).view(2, len(TANGENTS), -1)
-    if kind == "trained" and depth in WALKED:
-        values["walk_gains"], values["walk_right"] = _walk(found.V, image, depth)
-    ranks = [rank - 1 for rank in SHOWN]
-    columns = found.V.T.reshape(-1, *shape)
-    values["energy"] = functional.adaptive_avg_pool2d(columns[ranks].square().sum(1), SIDE)
-    values["signed"] = functional.adaptive_avg_pool2d(columns[[0, -1]], SIDE)
-    return _packed(values)
 
 
 @torch.no_grad()
@@ -134,106 +166,3 @@ def _walk(V: Tensor, image: int, depth: str) -> tuple[NDArray[np.float64], NDArr
             gains[i, j] = float(change.square().mean().sqrt())
             right[i, j] = float((net(moved).argmax(1) == pictures.labels[image]).double().mean())
     return gains, right
-
-
-def _packed(values: dict[str, Any]) -> NDArray[np.float32]:
-    parts = []
-    for name, shape in _FIELDS.items():
-        part = np.full(shape, np.nan, dtype=np.float32)
-        if name in values:
-            given = np.asarray(values[name], dtype=np.float32)
-            part[tuple(slice(size) for size in given.shape)] = given
-        parts.append(part.ravel())
-    return np.concatenate(parts)
-
-
-def _unpacked(flat: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Fields (…, *shape) of flat arrays (…, sum of sizes)."""
-    fields, start = {}, 0
-    for name, shape in _FIELDS.items():
-        stop = start + math.prod(shape)
-        fields[name] = flat[..., start:stop].reshape(*flat.shape[:-1], *shape)
-        start = stop
-    return fields
-
-
-# Storing -------------------------------------------------------------------------------------------------------------
-
-
-def store(resume: str | Path, workers: int = 1) -> Path:
-    """Compute everything and store it as two results; finished cells are kept in a folder below `resume`.
-
-    The depths with the most to say come first, so that an interrupted run leaves some of them complete.
-    """
-    code = results.loaded_code()
-    version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
-    depths = imagenets.DEPTHS[imagenets.NETWORK]
-    order = sorted(depths, key=lambda name: (name not in WALKED, -depths[name]))
-    fields = {name: np.full((len(IMAGES), len(NETS), len(depths), *shape), np.nan) for name, shape in _FIELDS.items()}
-    for first, images, kinds in ((["logits"], IMAGES, ["trained"]), (order, FEW, NETS)):
-        grid: dict[str, Any] = {"depth": first, "image": images, "kind": kinds}
-        cells = sweep(_triplets_of, grid, workers=workers, resume=Path(resume) / version)
-        for depth, image, kind in itertools.product(*grid.values()):
-            found = _unpacked(cells.sel(depth=depth, image=image, kind=kind).values)
-            for name, values in found.items():
-                fields[name][image, NETS.index(kind), list(depths).index(depth)] = values
-    parameters = {
-        "network": imagenets.NETWORK,
-        "depths": depths,
-        "triplets": COUNT,
-        "tolerance": TOLERANCE,
-        "draws": DRAWS,
-    }
-    provenance = {
-        "code": code,
-        "data": str(imagenets.pictures().provenance),
-        "largest_residual": float(np.nanmax(fields["run"][..., 0])),
-        "products": int(np.nansum(fields["run"][..., 1])),
-        "seconds_of_the_triplets": round(float(np.nansum(fields["run"][..., 2]))),
-    }
-    energies, signed = _drawable(fields)
-    shared: dict[str, Any] = {"parameters": parameters, "seeds": IMAGES, "provenance": provenance}
-    results.save(PICTURES, {"energy": energies, "signed": signed}, **shared)
-    arrays = {name: fields[name].astype(np.float32) for name in _DIMS}
-    arrays["shares"] = arrays["shares"][..., [rank - 1 for rank in SHOWN]]
-    return results.save(KEY, arrays, **shared)
-
-
-def _drawable(fields: dict[str, NDArray[Any]]) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
-    """Square roots of energies of the first picture (kind, depth, shown, SIDE, SIDE), and signed pictures of the first
-    and the last vector (image, depth of `WALKED`, 2, 3, SIDE, SIDE), each scaled to its own largest value.
-    """
-    amplitude = np.sqrt(np.nan_to_num(fields["energy"][0]))
-    scaled = 255 * amplitude / np.maximum(amplitude.max((-2, -1), keepdims=True), 1e-30)
-    depths = list(imagenets.DEPTHS[imagenets.NETWORK])
-    chosen = fields["signed"][list(SIGNED_IMAGES), 0][:, [depths.index(name) for name in WALKED]]
-    signed = 127 * chosen / np.abs(chosen).max((-3, -2, -1), keepdims=True)
-    return scaled.round().astype(np.uint8), signed.round().astype(np.int8)
-
-
-def stored() -> xarray.Dataset:
-    """The stored result, with names for its axes, NaN where nothing was computed; its provenance is in `.attrs`."""
-    arrays, provenance = results.load(KEY)
-    parameters: Any = provenance["parameters"]
-    coords: dict[str, Any] = {
-        "image": provenance["seeds"],
-        "kind": list(NETS),
-        "depth": list(parameters["depths"]),
-        "rank": range(1, arrays["s"].shape[-1] + 1),
-        "shown": list(SHOWN),
-        "what": ["residual", "products", "seconds"],
-        "whose": ["own", "other"],
-        "tangent": list(TANGENTS),
-        "direction": list(DIRECTIONS),
-        "level": list(LEVELS),
-    }
-    variables = {name: (("image", "kind", "depth", *dims), arrays[name]) for name, dims in _DIMS.items()}
-    return xarray.Dataset(variables, coords=coords, attrs=provenance)
-
-
-def stored_pictures() -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
-    """Square roots of the energies (kind, depth, shown, SIDE, SIDE) of the first picture's vectors, and signed pictures
-    (image of `SIGNED_IMAGES`, depth of `WALKED`, first and last, 3, SIDE, SIDE); each scaled to its own largest value.
-    """
-    arrays, _ = results.load(PICTURES)
-    return arrays["energy"], arrays["signed"]

@@ -6,55 +6,76 @@ Gaussian weights at every gain, most of the spectrum lies below the rounding err
 
 **To draw it**::
 
-    from deepdynamics.experiments import gain
+    found = results.load("edge-of-chaos.gain")
+    found.log_singular_values.sel(weights="orthogonal", gain=1.05)    # natural (network, rank), every third rank
+    found.summary.sel(weights="gaussian", quantity="median")          # of all 300 values: (gain, network)
 
-    spectra, summary, provenance = gain.stored()
-    spectra.sel(weights="orthogonal", gain=1.05)                # natural logarithms (network, rank), every third rank
-    summary.sel(weights="gaussian", quantity="median")          # of all 300 values: (gain, network)
+**To compute a cell** (about 1 s on one thread)::
 
-**To check it live** (about 1 s a cell on one thread)::
-
-    gain.log_singular_values("gaussian", 0, (1.05,))[0, ::3]    # the same numbers
+    gain.cell("gaussian", 1.05, 0)["log_singular_values"]             # the same numbers
 """
 
-import hashlib
-import json
-import time
-from pathlib import Path
-from typing import Literal
-
 import numpy as np
-import xarray
 from numpy.typing import NDArray
 
-from deepdynamics import gainnetworks, jacobian, results
-from deepdynamics.sweeps import sweep
+from deepdynamics import gainnetworks, jacobian
+from deepdynamics.experiments._experiment import Point, at_scale, points
 
-__all__ = ["KEY", "gain_sweep", "log_singular_values", "store", "stored", "summaries"]
+__all__ = ["KEY", "cell", "checks", "grid", "log_singular_values", "summaries"]
 
 KEY = "edge-of-chaos.gain"
 WIDTH, DEPTH, INPUT_VAR, ACTIVATION, SEED = 300, 100, 1.0, "tanh", 4
 GAINS = (0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.3, 1.5, 1.75, 2.0)
 NETWORKS = tuple(range(16))
-LIVE = {"weights": ("gaussian",), "network": (0,)}
-LIVE_GAINS = (1.05,)
 QUANTITIES = ("mean_square", "share", "largest", "median")
-STEP = 3  # of the ranks that are stored
+RANKS = tuple(range(1, WIDTH + 1, 3))  # that are stored
+SEEDS = NETWORKS
+DIMENSIONS = {
+    "log_singular_values": ("weights", "gain", "network", "rank"),
+    "summary": ("weights", "gain", "network", "quantity"),
+}
+COORDINATES = {
+    "weights": gainnetworks.WEIGHTS,
+    "gain": GAINS,
+    "network": NETWORKS,
+    "rank": RANKS,
+    "quantity": QUANTITIES,
+}
+PARAMETERS = {
+    "activation": ACTIVATION,
+    "width": WIDTH,
+    "depth": DEPTH,
+    "input_var": INPUT_VAR,
+    "weights": list(gainnetworks.WEIGHTS),
+    "quantities": list(QUANTITIES),
+    "seed": SEED,
+}
+NEEDS = ()
+checks = (
+    {"weights": "gaussian", "gain": 1.05, "network": 0},
+    {"weights": "gaussian", "gain": 2.0, "network": 15},
+    {"weights": "orthogonal", "gain": 0.5, "network": 7},
+    {"weights": "orthogonal", "gain": 1.5, "network": 3},
+)
+# A hundred layers of a chaotic network amplify the rounding of another machine's products.
+tolerance = {"log_singular_values": (0.0, 1e-3), "summary": (1e-3, 1e-9)}
 
 
-def gain_sweep(
-    scale: Literal["live", "paper"] = "live", *, resume: Path | None = None, workers: int = 1
-) -> xarray.DataArray:
-    """Natural logarithms of all singular values (weights, network, gain, rank); "live" is one network at one gain."""
-    if scale not in ("live", "paper"):
-        raise ValueError(f"scale = {scale!r}: 'live' or 'paper' is needed")
-    gains: tuple[float, ...]
-    if scale == "live":
-        found, gains = sweep(_live, LIVE, workers=workers, resume=resume), LIVE_GAINS
-    else:
-        grid = {"weights": gainnetworks.WEIGHTS, "network": NETWORKS}
-        found, gains = sweep(_all, grid, workers=workers, resume=resume), GAINS
-    return found.rename(axis_0="gain", axis_1="rank").assign_coords(gain=list(gains), rank=range(1, WIDTH + 1))
+def grid(scale: str) -> list[Point]:
+    """One network at one gain, or sixteen of each kind of weights at all gains."""
+    live = points(weights=("gaussian",), gain=(1.05,), network=(0,))
+    return at_scale(scale, live=live, paper=points(weights=gainnetworks.WEIGHTS, gain=GAINS, network=NETWORKS))
+
+
+def cell(weights: str, gain: float, network: int) -> dict[str, NDArray[np.float64] | NDArray[np.float32]]:
+    """Natural logarithms (rank,) of every third singular value of a network, and `summaries` of all of them."""
+    logarithms = log_singular_values(weights, network, (gain,))[0]
+    kept = logarithms[[rank - 1 for rank in RANKS]].astype(np.float32)
+    return {"log_singular_values": kept, "summary": summaries(logarithms)}
+
+
+def sources() -> None:
+    """No data: inputs are drawn."""
 
 
 def log_singular_values(weights: str, network: int, gains: tuple[float, ...]) -> NDArray[np.float64]:
@@ -64,14 +85,6 @@ def log_singular_values(weights: str, network: int, gains: tuple[float, ...]) ->
     )
     products = (gainnetworks.factors(matrices, x, gain, ACTIVATION) for gain in gains)
     return np.stack([jacobian.product_singular_values(factors).numpy() for factors in products])
-
-
-def _all(weights: str, network: int) -> NDArray[np.float64]:
-    return log_singular_values(weights, network, GAINS)
-
-
-def _live(weights: str, network: int) -> NDArray[np.float64]:
-    return log_singular_values(weights, network, LIVE_GAINS)
 
 
 def summaries(logarithms: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -84,45 +97,3 @@ def summaries(logarithms: NDArray[np.float64]) -> NDArray[np.float64]:
     share = ((logarithms >= np.log(0.1)) & (logarithms <= np.log(10))).mean(-1)
     median = np.exp(np.median(logarithms, axis=-1))
     return np.stack([np.exp(2 * logarithms).mean(-1), share, np.exp(logarithms[..., 0]), median], axis=-1)
-
-
-def store(resume: str | Path, workers: int = 1) -> Path:
-    """Compute the sweep at the scale of the paper and store it; finished cells are kept in a folder below `resume`."""
-    code = results.loaded_code()
-    version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
-    start = time.perf_counter()
-    found = gain_sweep("paper", resume=Path(resume) / version, workers=workers).transpose(
-        "weights", "gain", "network", "rank"
-    )
-    arrays = {
-        "log_singular_values": found.values[..., ::STEP].astype(np.float32),
-        "summary": summaries(found.values),
-        "gain": found.gain.values,
-        "rank": found["rank"].values[::STEP],
-    }
-    parameters = {
-        "activation": ACTIVATION,
-        "width": WIDTH,
-        "depth": DEPTH,
-        "input_var": INPUT_VAR,
-        "weights": list(gainnetworks.WEIGHTS),
-        "quantities": list(QUANTITIES),
-        "seed": SEED,
-    }
-    provenance = {"code": code, "seconds_since_resumed": round(time.perf_counter() - start)}
-    return results.save(KEY, arrays, parameters=parameters, seeds=NETWORKS, provenance=provenance)
-
-
-def stored() -> tuple[xarray.DataArray, xarray.DataArray, dict[str, object]]:
-    """Natural logarithms (weights, gain, network, rank) of every third singular value; `summaries` (weights, gain,
-    network, quantity) of all of them; and the provenance.
-    """
-    arrays, provenance = results.load(KEY)
-    shared = {"weights": list(gainnetworks.WEIGHTS), "gain": arrays["gain"], "network": provenance["seeds"]}
-    spectra = xarray.DataArray(
-        arrays["log_singular_values"], dims=(*shared, "rank"), coords=shared | {"rank": arrays["rank"]}
-    )
-    summary = xarray.DataArray(
-        arrays["summary"], dims=(*shared, "quantity"), coords=shared | {"quantity": list(QUANTITIES)}
-    )
-    return spectra, summary, provenance

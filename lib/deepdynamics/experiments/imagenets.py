@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from deepdynamics import architectures, data
 from deepdynamics.networks import generator
 
-__all__ = ["DEPTHS", "NETWORK", "Pictures", "pictures", "prefix", "trained", "untrained"]
+__all__ = ["DEPTHS", "NEEDS", "NETWORK", "Pictures", "pictures", "prefix", "trained", "untrained"]
 
 NETWORK = "squeezenet1_0"  # "alexnet" after `make data`
+NEEDS = ("imagenet-samples", NETWORK)
 DEPTHS = {
     "squeezenet1_0": {"conv1": 1, "fire4": 4, "fire8": 8, "fire9": 9, "logits": 10},
     "alexnet": {"conv1": 1, "conv2": 2, "conv5": 5, "fc7": 7, "logits": 8},

@@ -11,36 +11,29 @@ ratio over the rank.
 
 **To draw it**::
 
-    from deepdynamics.experiments import prediction
+    found = results.load("contraction.prediction")
+    found.table.sel(data="mnist", quantity="accuracy")   # (activation, width, depth, weight_var, rate, seed)
 
-    table, provenance = prediction.stored()
-    table.sel(data="mnist", quantity="accuracy")         # (activation, width, depth, weight_var, rate, seed)
-
-**To check it live** (about 5 s on one thread)::
+**To train some of them** (about 5 s on one thread)::
 
     prediction.train("mnist", "tanh", 32, 1, seeds=(0,))          # (weight_var, rate, 1, quantity)
 """
 
 import functools
-import hashlib
-import json
-import time
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
-import xarray
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepdynamics import data, results
+from deepdynamics import data
 from deepdynamics.ensembles import MLPEnsemble
+from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.spectra import mlp_jacobians, participation_ratio, wide_singular_values
-from deepdynamics.sweeps import sweep
 
-__all__ = ["KEY", "store", "stored", "train"]
+__all__ = ["KEY", "cell", "checks", "grid", "train"]
 
 KEY = "contraction.prediction"
 GRID = {
@@ -62,6 +55,41 @@ QUANTITIES = (
     "parameters",
     *(f"{name}_{when}" for when in ("start", "one") for name in SPECTRAL),
 )
+DIMENSIONS = {"table": ("data", "activation", "width", "depth", "weight_var", "rate", "seed", "quantity")}
+COORDINATES = {**GRID, "weight_var": WEIGHT_VARS, "rate": RATES, "seed": SEEDS, "quantity": QUANTITIES}
+PARAMETERS = {
+    **{key: list(values) for key, values in GRID.items()},
+    "weight_vars": list(WEIGHT_VARS),
+    "critical": CRITICAL,
+    "rates": list(RATES),
+    "epochs": EPOCHS,
+    "batch": BATCH,
+    "looked_at": LOOKED_AT,
+    "quantities": list(QUANTITIES),
+    "optimiser": "sgd",
+}
+NEEDS = GRID["data"]
+checks = (
+    {"data": "mnist", "activation": "tanh", "width": 32, "depth": 1},
+    {"data": "cifar-100", "activation": "relu", "width": 32, "depth": 4},
+)
+# Training amplifies the rounding of another machine, at the largest rates into another network.
+tolerance = {"table": (0.05, 0.05)}
+
+
+def grid(scale: str) -> list[Point]:
+    """One shape of network, or all of them; variances, rates and seeds of one shape are trained at once."""
+    return at_scale(scale, live=list(checks[:1]), paper=points(**GRID))
+
+
+def cell(data: str, activation: str, width: int, depth: int) -> dict[str, NDArray[np.float64]]:
+    """`QUANTITIES` (weight_var, rate, seed, quantity) of all networks of one shape."""
+    return {"table": train(data, activation, width, depth)}
+
+
+def sources() -> list[data.Provenance]:
+    """Where the images come from."""
+    return [samples(name)[-1] for name in GRID["data"]]
 
 
 @functools.lru_cache(maxsize=2)
@@ -141,39 +169,3 @@ def summaries(s: Tensor) -> tuple[Tensor, ...]:
     floor = s.clamp(min=1e-12).maximum(1e-6 * s.amax(1, keepdim=True))
     means = (floor.square().mean(1), floor.amax(1), floor.median(1).values)
     return (*(value.log10().mean() for value in means), ratio.mean())
-
-
-def _cell(data: str, activation: str, width: int, depth: int) -> NDArray[np.float64]:
-    return train(data, activation, width, depth)
-
-
-def store(resume: str | Path, workers: int = 1) -> Path:
-    """Train everything and store it; finished cells are kept in a folder below `resume`."""
-    provenances = [samples(name)[-1] for name in GRID["data"]]
-    if not all(provenance.real for provenance in provenances):
-        raise data.DataMissing("the predictions need data: make data (a stand-in is not what they report)")
-    code = results.loaded_code()
-    version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
-    start = time.perf_counter()
-    found = sweep(_cell, GRID, workers=workers, resume=Path(resume) / version).values
-    parameters = {
-        **{key: list(values) for key, values in GRID.items()},
-        "weight_vars": list(WEIGHT_VARS),
-        "critical": CRITICAL,
-        "rates": list(RATES),
-        "epochs": EPOCHS,
-        "batch": BATCH,
-        "looked_at": LOOKED_AT,
-        "quantities": list(QUANTITIES),
-        "optimiser": "sgd",
-    }
-    record = {"code": code, "data": provenances, "seconds_since_resumed": round(time.perf_counter() - start)}
-    return results.save(KEY, {"table": found}, parameters=parameters, seeds=SEEDS, provenance=record)
-
-
-def stored() -> tuple[xarray.DataArray, dict[str, object]]:
-    """The table (data, activation, width, depth, weight_var, rate, seed, quantity) and the provenance."""
-    arrays, provenance = results.load(KEY)
-    axes = {key: list(values) for key, values in GRID.items()}
-    axes |= {"weight_var": list(WEIGHT_VARS), "rate": list(RATES), "seed": list(SEEDS), "quantity": list(QUANTITIES)}
-    return xarray.DataArray(arrays["table"], dims=tuple(axes), coords=axes), provenance

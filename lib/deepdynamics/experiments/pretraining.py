@@ -6,22 +6,16 @@ Jacobian at 16 test images: 64 leading values by a plain SVD, and for `EXACT` ki
 
 **To draw it**::
 
-    from deepdynamics.experiments import pretraining
+    found = results.load("rbm-pretraining.variations")
+    found.table.sel(kind="base", quantity="count")          # how many singular values exceed 0.1 (seed,)
+    found.leading.sel(kind="base")                          # log10 of the leading values (seed, rank)
 
-    table, curves, provenance = pretraining.stored()
-    table.sel(kind="base", quantity="count")                # how many singular values exceed 0.1 (seed,)
-    curves["leading"].sel(kind="base")                      # log10 of the leading values (seed, rank)
-
-**To check it live** (about 8 s on one thread)::
+**To train one** (about 8 s on one thread)::
 
     pretraining.measure(pretraining.trained("base", seed=0), pretraining.pictures("base")[1])
 """
 
 import functools
-import hashlib
-import json
-import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,12 +24,12 @@ import xarray
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepdynamics import data, results
+from deepdynamics import data
+from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.linearnetworks import orthogonality_defect
 from deepdynamics.rbmstacks import Stack, train
-from deepdynamics.sweeps import sweep
 
-__all__ = ["KEY", "KINDS", "leading", "measure", "pictures", "store", "stored", "trained"]
+__all__ = ["KEY", "KINDS", "cell", "checks", "grid", "leading", "measure", "pictures", "trained"]
 
 KEY = "rbm-pretraining.variations"
 SAMPLES, WIDTH, DEPTH, GAIN, EPOCHS = 12_800, 256, 10, 1.05, 5
@@ -72,6 +66,72 @@ QUANTITIES = (
     "count_half",  # above 0.1, of the lower five layers
     "spread",  # standard deviation over samples of a unit of the top layer
 )
+DIMENSIONS = {
+    "table": ("kind", "seed", "quantity"),
+    "leading": ("kind", "seed", "rank"),
+    "reconstruction": ("kind", "seed", "layer"),
+    "defect": ("kind", "seed", "layer"),
+    "exact": ("kind", "seed", "image", "exact_rank"),  # of the kinds `EXACT`
+}
+COORDINATES: dict[str, tuple[Any, ...]] = {
+    "kind": tuple(KINDS),
+    "seed": SEEDS,
+    "quantity": QUANTITIES,
+    "rank": tuple(range(1, LEADING + 1)),
+    "layer": tuple(range(1, DEPTH + 1)),
+    "image": tuple(range(EXACT_IMAGES)),
+    "exact_rank": tuple(range(1, WIDTH + 1)),
+}
+PARAMETERS = {
+    "samples": SAMPLES,
+    "width": WIDTH,
+    "depth": DEPTH,
+    "epochs": EPOCHS,
+    "recipe": RECIPE,
+    "kinds": list(KINDS),
+    "changes": KINDS,
+    "quantities": list(QUANTITIES),
+    "images": IMAGES,
+}
+NEEDS = ("mnist", "cifar-100")
+# A whole stack, and of every other kind the first two layers, which do not know of the others.
+checks: tuple[Point, ...] = (
+    {"kind": "base", "seed": 0},
+    *({"kind": kind, "seed": 1, "depth": 2} for kind in KINDS if kind != "base"),
+)
+# Training amplifies the rounding of another machine; numbers are logarithms, counts, and errors below 1.
+tolerance = {
+    "table": (0.05, 0.2),
+    "leading": (0.05, 0.2),
+    "reconstruction": (0.1, 0.0),
+    "defect": (0.1, 0.0),
+    "exact": (0.05, 0.2),
+}
+
+
+def grid(scale: str) -> list[Point]:
+    """One digit-trained stack, or eight of every kind."""
+    return at_scale(scale, live=points(kind=("base",), seed=(0,)), paper=points(kind=KINDS, seed=SEEDS))
+
+
+def cell(kind: str, seed: int, depth: int = DEPTH) -> dict[str, Any]:
+    """What `measure` finds in one stack and, for kinds in `EXACT`, all singular values at two images; of the first
+    layers alone, what is said layer by layer.
+    """
+    stack, tests = trained(kind, seed, depth), pictures(kind)[1]
+    if depth < DEPTH:
+        axes = {"layer": list(COORDINATES["layer"][:depth])}
+        return {name: xarray.DataArray(values, axes, list(axes)) for name, values in by_layer(stack, tests).items()}
+    found: dict[str, Any] = measure(stack, tests)
+    found["leading"] = found["leading"].astype(np.float32)
+    if kind in EXACT:
+        found["exact"] = exact(stack, tests[:EXACT_IMAGES]).astype(np.float32)
+    return found
+
+
+def sources() -> list[data.Provenance]:
+    """Where the images come from."""
+    return [pictures("base")[-1], pictures("photographs")[-1]]
 
 
 def pictures(kind: str) -> tuple[Tensor, Tensor, data.Provenance]:
@@ -132,90 +192,16 @@ def measure(stack: Stack, tests: Tensor) -> dict[str, NDArray[np.float64]]:
         (half > -1).sum(1).mean(),
         float(stack.states(tests)[-1].std(0).mean()),
     ]
+    return {"table": np.array(table), "leading": spectra.mean(0), **by_layer(stack, tests)}
+
+
+def by_layer(stack: Stack, tests: Tensor) -> dict[str, NDArray[np.float64]]:
+    """The "reconstruction" error of the test images and the orthogonality "defect" of the weights, (layers,)."""
     defects = [float(orthogonality_defect(machine.weights.double())) for machine in stack.machines]
-    return {
-        "table": np.array(table),
-        "leading": spectra.mean(0),
-        "reconstruction": stack.reconstruction_errors(tests).double().numpy(),
-        "defect": np.array(defects),
-    }
+    return {"reconstruction": stack.reconstruction_errors(tests).double().numpy(), "defect": np.array(defects)}
 
 
 def exact(stack: Stack, images: Tensor) -> NDArray[np.float64]:
     """log10 of all singular values (images, rank), however small."""
     spectra = [stack.log_singular_values(x).numpy() for x in images]
     return np.stack(spectra) / np.log(10)
-
-
-def _cell(kind: str, seed: int) -> NDArray[np.float64]:
-    """Everything in one row: table, leading, reconstruction, defect, and two exact spectra or NaN."""
-    stack, tests = trained(kind, seed), pictures(kind)[1]
-    parts = measure(stack, tests)
-    spectra = np.full((EXACT_IMAGES, WIDTH), np.nan)
-    if kind in EXACT:
-        spectra = exact(stack, tests[:EXACT_IMAGES])
-    return np.concatenate([*parts.values(), spectra.ravel()])
-
-
-def code() -> dict[str, str]:
-    """Hashes of the modules that these numbers come from: without those that `jacobian` loads for leading triplets."""
-    unused = {f"deepdynamics.{name}" for name in ("blocklanczos", "linearised", "localisation")}
-    return {name: value for name, value in results.loaded_code().items() if name not in unused}
-
-
-def store(resume: str | Path, workers: int = 1) -> Path:
-    """Train everything and store it; finished cells are kept in a folder below `resume`."""
-    used = [pictures("base")[-1], pictures("photographs")[-1]]
-    if not all(provenance.real for provenance in used):
-        raise data.DataMissing("the stacks need data: make data (a stand-in is not what they report)")
-    ran = code()
-    version = hashlib.sha256(json.dumps(ran, sort_keys=True).encode()).hexdigest()[:12]
-    start = time.perf_counter()
-    grid = {"kind": tuple(KINDS), "seed": SEEDS}
-    found = sweep(_cell, grid, workers=workers, resume=Path(resume) / version).values
-    sizes = np.cumsum([len(QUANTITIES), LEADING, DEPTH, DEPTH])
-    table, first, errors, defects, spectra = np.split(found, sizes, axis=-1)
-    chosen = [list(KINDS).index(kind) for kind in EXACT]
-    arrays = {
-        "table": table,
-        "leading": first.astype(np.float32),
-        "reconstruction": errors,
-        "defect": defects,
-        "exact": spectra[chosen].reshape(len(EXACT), len(SEEDS), EXACT_IMAGES, WIDTH).astype(np.float32),
-    }
-    parameters = {
-        "samples": SAMPLES,
-        "width": WIDTH,
-        "depth": DEPTH,
-        "epochs": EPOCHS,
-        "recipe": RECIPE,
-        "kinds": list(KINDS),
-        "changes": KINDS,
-        "quantities": list(QUANTITIES),
-        "images": IMAGES,
-    }
-    record = {"code": ran, "data": used, "seconds_since_resumed": round(time.perf_counter() - start)}
-    return results.save(KEY, arrays, parameters=parameters, seeds=SEEDS, provenance=record)
-
-
-def stored() -> tuple[xarray.DataArray, dict[str, xarray.DataArray], dict[str, Any]]:
-    """The table (kind, seed, quantity); "leading" (kind, seed, rank), "reconstruction" and "defect" (kind, seed, layer)
-    and "exact" (kind, seed, image, rank); and the provenance."""
-    arrays, provenance = results.load(KEY)
-    shared = {"kind": list(provenance["parameters"]["kinds"]), "seed": provenance["seeds"]}
-
-    def labelled(name: str, last: str, start: int = 1) -> xarray.DataArray:
-        values = arrays[name]
-        return xarray.DataArray(
-            values, dims=(*shared, last), coords=shared | {last: range(start, start + values.shape[-1])}
-        )
-
-    table = labelled("table", "quantity").assign_coords(quantity=provenance["parameters"]["quantities"])
-    curves = {"leading": labelled("leading", "rank")}
-    curves |= {name: labelled(name, "layer") for name in ("reconstruction", "defect")}
-    curves["exact"] = xarray.DataArray(
-        arrays["exact"],
-        dims=("kind", "seed", "image", "rank"),
-        coords={"kind": list(EXACT), "seed": provenance["seeds"], "rank": range(1, WIDTH + 1)},
-    )
-    return table, curves, provenance

@@ -8,13 +8,11 @@ Jacobians are proportional to the others, so only the trained ones are measured)
 
 **To draw it**::
 
-    from deepdynamics.experiments import smallcnns
-
-    found, provenance = smallcnns.stored()
+    found = results.load("cnn-jacobian.small")
     found["layers"].sel(data="mnist", layer=5, quantity="largest")      # (state, network)
     found["noise"].sel(data="cifar-100", state="trained", noisy=6)      # (network, level, size)
 
-**To check it live** (about 8 s on one thread, nearly all of it training)::
+**To compute a part** (about 8 s on one thread, nearly all of it training)::
 
     net = smallcnns.network_of("mnist", 0, trained=True)
     smallcnns.layer_quantities(net, smallcnns.pictures("mnist").measured[:16], (5, 6))[0]   # as in found["layers"]
@@ -25,13 +23,9 @@ equal, and there is no derivative. Jacobians are with respect to grey values in 
 
 import copy
 import functools
-import hashlib
-import json
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -39,15 +33,15 @@ import xarray
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepdynamics import data, results, smallcnns
+from deepdynamics import data, smallcnns
+from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.localisation import localisation
 from deepdynamics.networks import CNN, Layer, generator
 from deepdynamics.perturbations import span_noise
 from deepdynamics.spectra import participation_ratio
-from deepdynamics.sweeps import sweep
 from deepdynamics.tangents import KINDS, known_tangents, nearest_difference
 
-__all__ = ["KEY", "Pictures", "control", "layer_quantities", "measure", "network_of", "pictures", "store", "stored"]
+__all__ = ["KEY", "Pictures", "cell", "checks", "grid", "layer_quantities", "network_of", "pictures"]
 
 KEY = "cnn-jacobian.small"
 DATA = ("mnist", "cifar-100")
@@ -99,7 +93,7 @@ COORDINATES: dict[str, Sequence[object]] = {
     "part": ("share", "gain"),
     "identity": ("bias part", "defect"),
 }
-DIMENSIONS: dict[str, tuple[str, ...]] = {
+_OF_STATES: dict[str, tuple[str, ...]] = {
     "train_accuracy": (),
     "layers": ("layer", "quantity"),
     "spectrum": ("layer", "share"),
@@ -112,7 +106,29 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "tangents": ("aimed", "tangent", "part"),
     "homogeneity": ("identity",),
 }
-CONTROL = {"control_accuracy": (), "control_layers": ("layer", "quantity"), "control_spectrum": ("layer", "share")}
+_OF_CONTROLS = {"control_accuracy": (), "control_layers": ("layer", "quantity"), "control_spectrum": ("layer", "share")}
+DIMENSIONS: dict[str, tuple[str, ...]] = {
+    **{name: ("data", "network", "state", *own) for name, own in _OF_STATES.items()},
+    **{name: ("data", "network", *own) for name, own in _OF_CONTROLS.items()},
+}
+PARAMETERS = {
+    "architecture": "conv 3x3 16-32-32-32, ReLU, max-pool after 1 and 2, dense 128-10",
+    "trained_on": TRAINED_ON,
+    "epochs": EPOCHS,
+    "optimiser": "AdamW, rate 0.002, decay 0.01, batch 64",
+    "weight_var": [WEIGHT_VAR, CONTROL_VAR],
+    "images": [IMAGES, FEW, FEWER, MANY],
+}
+SEEDS, NEEDS = NETWORKS, DATA
+checks = (
+    {"data": "mnist", "network": 0, "state": "untrained"},
+    {"data": "mnist", "network": 0, "state": "trained", "depths": (5, 6)},
+    {"data": "cifar-100", "network": 1, "state": "control", "depths": (5, 6)},
+)
+# Training amplifies the rounding of another machine: accuracies by a few answers, singular values by a tenth.
+tolerance = {name: (0.1, 0.05) for name in DIMENSIONS}
+
+
 Found = dict[str, NDArray[np.float64]]
 
 
@@ -167,31 +183,54 @@ def network_of(name: str, number: int, *, trained: bool, weight_var: float = WEI
     return net.requires_grad_(False)
 
 
-def measure(name: str, number: int, *, states: Sequence[str] = STATES, depths: Sequence[int] = DEPTHS) -> Found:
-    """All quantities of one network: those of `DIMENSIONS`, with a first axis of states. Of `depths` other than all
-    six, only those layers; with (5, 6) it is fast, because their Jacobians have few rows.
+def grid(scale: str) -> list[Point]:
+    """One untrained network, or eight a data set, before and after training and the controls."""
+    live = points(data=("mnist",), network=(0,), state=("untrained",), depths=((5, 6),))
+    return at_scale(scale, live=live, paper=points(data=DATA, network=NETWORKS, state=(*STATES, "control")))
+
+
+def cell(data: str, network: int, state: str, depths: Sequence[int] = DEPTHS) -> dict[str, xarray.DataArray]:
+    """All quantities of one network, untrained or trained; the quantities of a "control", which was trained from
+    weights of variance 2/n, are fewer. Of `depths` other than all six, only those layers; with (5, 6) it is fast,
+    because their Jacobians have few rows.
     """
-    images, found = pictures(name), []
-    for state in states:
-        net = network_of(name, number, trained=state == "trained")
-        draw = SEED + 1000 * (1 + DATA.index(name)) + number  # the same noise before and after training
-        layers, spectrum = layer_quantities(net, images.measured[:IMAGES], depths)
-        quantities = {
-            "train_accuracy": np.array(smallcnns.accuracy(net, images.X[:ANSWERS], images.y[:ANSWERS])),
-            "layers": layers,
-            "spectrum": spectrum,
-            **_noise(net, images, draw, [depth for depth in NOISY if depth in depths]),
-            **_aimed(net, images, draw + 200),
-            "homogeneity": _homogeneity(net, images.measured[:IMAGES]),
-        }
-        found.append(quantities)
-    return {key: np.stack([each[key] for each in found]) for key in found[0]}
+    found, own = (
+        (_control(data, network, depths), _OF_CONTROLS)
+        if state == "control"
+        else (_measured(data, network, state, depths), _OF_STATES)
+    )
+    coordinates = {**COORDINATES, "noisy": [depth for depth in NOISY if depth in depths]}
+    arrays = {}
+    for name, value in found.items():
+        axes = {dim: list(depths if dim == "layer" and name != "active" else coordinates[dim]) for dim in own[name]}
+        arrays[name] = xarray.DataArray(value.astype(np.float32), axes, list(axes))
+    if len(depths) < len(DEPTHS) and "active" in arrays:
+        arrays["active"] = arrays["active"].sel(layer=list(depths))
+    return arrays
 
 
-def control(name: str, number: int) -> Found:
-    """The quantities `CONTROL` of one network that was trained from weights of variance 2/n."""
+def sources() -> dict[str, data.Provenance]:
+    """Where the images come from."""
+    return {name: pictures(name).provenance for name in DATA}
+
+
+def _measured(name: str, number: int, state: str, depths: Sequence[int]) -> Found:
+    images, net = pictures(name), network_of(name, number, trained=state == "trained")
+    draw = SEED + 1000 * (1 + DATA.index(name)) + number  # the same noise before and after training
+    layers, spectrum = layer_quantities(net, images.measured[:IMAGES], depths)
+    return {
+        "train_accuracy": np.array(smallcnns.accuracy(net, images.X[:ANSWERS], images.y[:ANSWERS])),
+        "layers": layers,
+        "spectrum": spectrum,
+        **_noise(net, images, draw, [depth for depth in NOISY if depth in depths]),
+        **_aimed(net, images, draw + 200),
+        "homogeneity": _homogeneity(net, images.measured[:IMAGES]),
+    }
+
+
+def _control(name: str, number: int, depths: Sequence[int]) -> Found:
     images, net = pictures(name), network_of(name, number, trained=True, weight_var=CONTROL_VAR)
-    layers, spectrum = layer_quantities(net, images.measured[:IMAGES], DEPTHS)
+    layers, spectrum = layer_quantities(net, images.measured[:IMAGES], depths)
     right = smallcnns.accuracy(net, images.test_X, images.test_y)
     return {"control_accuracy": np.array(right), "control_layers": layers, "control_spectrum": spectrum}
 
@@ -338,64 +377,3 @@ def _homogeneity(net: CNN, images: Tensor) -> NDArray[np.float64]:
         size, output = float(net(x).norm()), net(x)
         found.append((float(constant.norm()) / size, float((output - linear - constant).norm()) / size))
     return np.array([np.mean(found, axis=0)[0], np.max(found, axis=0)[1]])
-
-
-def _cell(data: str, network: int) -> NDArray[np.float64]:
-    return _packed(measure(data, network))
-
-
-def _control_cell(data: str, network: int) -> NDArray[np.float64]:
-    return _packed(control(data, network))
-
-
-def _packed(found: Found) -> NDArray[np.float64]:
-    return np.concatenate([found[key].ravel() for key in (DIMENSIONS if "layers" in found else CONTROL)])
-
-
-def _unpacked(table: NDArray[np.float64], layout: dict[str, tuple[str, ...]], first: Sequence[int]) -> Found:
-    """Arrays (data, network, *first, ...) by name from packed cells (data, network, numbers)."""
-    found, begin = {}, 0
-    for key, dimensions in layout.items():
-        shape = [*first, *(len(COORDINATES[name]) for name in dimensions)]
-        end = begin + math.prod(shape)
-        found[key] = table[..., begin:end].reshape(*table.shape[:2], *shape)
-        begin = end
-    return found
-
-
-def store(resume: str | Path, workers: int = 1) -> Path:
-    """Measure all networks and store the result; finished networks are kept in a folder below `resume`."""
-    code = results.loaded_code()
-    version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
-    start = time.perf_counter()
-    if missing := [name for name in DATA if not data.available(name)]:
-        raise data.DataMissing(f"{KEY} needs {', '.join(missing)}: make data")
-    grid = {"data": DATA, "network": NETWORKS}
-    keep = Path(resume) / version
-    arrays = _unpacked(sweep(_cell, grid, workers=workers, resume=keep).values, DIMENSIONS, [len(STATES)])
-    arrays |= _unpacked(sweep(_control_cell, grid, workers=workers, resume=keep / "control").values, CONTROL, [])
-    parameters = {
-        "architecture": "conv 3x3 16-32-32-32, ReLU, max-pool after 1 and 2, dense 128-10",
-        "trained_on": TRAINED_ON,
-        "epochs": EPOCHS,
-        "optimiser": "AdamW, rate 0.002, decay 0.01, batch 64",
-        "weight_var": [WEIGHT_VAR, CONTROL_VAR],
-        "images": [IMAGES, FEW, FEWER, MANY],
-    }
-    provenance = {
-        "code": code,
-        "data": {name: pictures(name).provenance for name in DATA},
-        "seconds_since_resumed": round(time.perf_counter() - start),
-    }
-    kept = {key: value.astype(np.float32) for key, value in arrays.items()}
-    return results.save(KEY, kept, parameters=parameters, seeds=NETWORKS, provenance=provenance)
-
-
-def stored() -> tuple[xarray.Dataset, dict[str, object]]:
-    """All quantities of all networks, with first dimensions (data, network, state), those of the control without
-    states, and the provenance.
-    """
-    arrays, provenance = results.load(KEY)
-    variables = {key: (("data", "network", "state", *names), arrays[key]) for key, names in DIMENSIONS.items()}
-    variables |= {key: (("data", "network", *names), arrays[key]) for key, names in CONTROL.items()}
-    return xarray.Dataset(variables, coords={name: list(values) for name, values in COORDINATES.items()}), provenance

@@ -11,56 +11,62 @@ An accuracy is the share of right answers on the 100 mini-batches before a check
 learnt from: 3,200 images the network has not seen. Checkpoints are at 250, 500, 750 and 1,000 steps of one and the
 same run, so that the map shows what the budget does: an edge that moves outwards with the number of steps is no
 property of the random network alone. The literature's "nets train up to 6 ξ_c" is a fit, not a theorem;
-`edges.measured` gives what to set beside it.
+`measured` gives what to set beside it.
 
 **To draw it**, with 6 ξ_c over it::
 
-    from deepdynamics.experiments import edges, trainability
+    from deepdynamics import experiments, results
+    from deepdynamics.experiments import trainability
 
-    accuracy, provenance = trainability.stored()
-    best = trainability.best(accuracy.sel(checkpoint=1000))               # (seed, weight_var, depth)
-    axes.pcolormesh(best.weight_var, best.depth, best.mean("seed").transpose("depth", "weight_var"), shading="nearest")
+    stored = results.load(trainability.KEY)
+    accuracy = trainability.best(stored.accuracy.sel(checkpoint=1000))    # (seed, weight_var, depth)
+    axes.pcolormesh(accuracy.weight_var, accuracy.depth, accuracy.mean("seed").transpose("depth", "weight_var"))
     axes.set_yscale("log")                                                # cells that are NaN were not trained
-    multiples = edges.edge_multiples(best)                                # edge/ξ_c; the coordinate xi_c has ξ_c itself
+    multiples = trainability.edge_multiples(accuracy)                     # edge/ξ_c; the coordinate xi_c has ξ_c itself
     axes.plot(multiples.weight_var, 6 * multiples.xi_c)
-    samples = edges.measured(multiples).values.ravel()                    # for claim(samples=..., source_says=6)
+    samples = trainability.measured(multiples).values.ravel()             # for claim(samples=..., source_says=6)
 
 Repetitions of one column are independent networks; columns differ among themselves by more than repetitions do. What is
 said of one column, or of a change within a run (twice the steps, say), has repetitions as its samples; what is said of
-all columns has the eight means `edges.measured(multiples).mean("seed")`.
+all columns has the eight means `measured(multiples).mean("seed")`.
 
-**To check it live** (some 8 s on one thread, twice that where the core is shared; 0.7 GB)::
+**To compute a slice** (some 8 s on one thread, twice that where the core is shared; 0.7 GB)::
 
-    live = trainability.trainability_map("live")                          # σ_w² = 1, four depths, 250 steps, all rates
-    difference = trainability.best(live.accuracy) - trainability.best(accuracy)      # xarray aligns the cells
-    claim(key, ..., theory=0.0, measured=float(abs(difference).max()), tolerance=0.05, scale=0.5)
+    live = experiments.compute("trainability", "live")                    # σ_w² = 1, four depths, 250 steps, all rates
+    difference = trainability.best(live.accuracy) - trainability.best(stored.accuracy)      # xarray aligns the cells
 
 On the machine that stored the result the difference is exactly 0. Training amplifies rounding: images multiplied by 1
-+ 1e-7 ε moved the best accuracies of these four cells by up to 0.022, hence the tolerance 0.05 for other processors.
-The accuracies at the other rates move by up to 0.09: compare the best ones. `live.provenance` goes under the figure;
-on the stand-in (`live.provenance.real` false) there is nothing to compare.
++ 1e-7 ε moved the best accuracies of these four cells by up to 0.022, and those at the other rates by up to 0.09, hence
+the tolerance for other processors. `live.attrs["data"]` goes under the figure.
 """
 
 import dataclasses
 import functools
-import hashlib
-import json
-import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 import xarray
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from deepdynamics import data, results
+from deepdynamics import data
 from deepdynamics.ensembles import MLPEnsemble
+from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.meanfield import MeanField
-from deepdynamics.sweeps import sweep
 
-__all__ = ["KEY", "TrainabilityMap", "best", "store", "stored", "trainability_map"]
+__all__ = [
+    "KEY",
+    "ColumnMean",
+    "best",
+    "cell",
+    "checks",
+    "edge",
+    "edge_multiples",
+    "grid",
+    "mean_over_columns",
+    "measured",
+]
 
 KEY = "order-chaos.trainability"
 ACTIVATION, BIAS_VAR, WIDTH, CLASSES = "tanh", 0.05, 128, 10
@@ -71,44 +77,52 @@ WEIGHT_VARS = (1.0, 1.1, 1.2, 1.3, 1.5, 1.76, 2.2, 2.6, 3.0, 3.4, 4.0)
 DEPTHS = (8, 11, 16, 23, 32, 45, 64, 91)
 RATES = tuple(0.256 / 4**k for k in range(7))  # 0.256 down to 6.25e-5
 SEEDS = (0, 1, 2)
-LIVE = {"seed": (0,), "weight_var": (1.0,), "depth": (11, 16, 23, 32)}
+DIMENSIONS = {"accuracy": ("seed", "weight_var", "depth", "checkpoint", "learning_rate")}
+COORDINATES = {
+    "seed": SEEDS,
+    "weight_var": WEIGHT_VARS,
+    "depth": DEPTHS,
+    "checkpoint": CHECKPOINTS,
+    "learning_rate": RATES,
+}
+PARAMETERS = {
+    "activation": ACTIVATION,
+    "bias_var": BIAS_VAR,
+    "width": WIDTH,
+    "batch": BATCH,
+    "steps": STEPS,
+    "images": IMAGES,
+    "window": WINDOW,
+    "optimiser": "sgd",
+}
+NEEDS = ("mnist",)
+FIRST = CHECKPOINTS[:1]
+# One cell of each phase to the first checkpoint, on either side of the learning rates that are tried.
+checks = (
+    {"seed": 0, "weight_var": 1.0, "depth": 11, "checkpoints": FIRST},
+    {"seed": 2, "weight_var": 4.0, "depth": 8, "checkpoints": FIRST},
+)
+tolerance = {"accuracy": (0.0, 0.1)}
 
 
-@dataclass(frozen=True)
-class TrainabilityMap:
-    """accuracy (seed, weight_var, depth, checkpoint, learning_rate), NaN where nothing was trained; provenance."""
-
-    accuracy: xarray.DataArray
-    provenance: data.Provenance
+def grid(scale: str) -> list[Point]:
+    """One column at one seed up to the first checkpoint, or all of the map."""
+    live = points(seed=(0,), weight_var=(1.0,), depth=(11, 16, 23, 32), checkpoints=(FIRST,))
+    return at_scale(scale, live=live, paper=points(seed=SEEDS, weight_var=WEIGHT_VARS, depth=DEPTHS))
 
 
-def trainability_map(
-    scale: Literal["live", "paper"] = "live", *, resume: Path | None = None, workers: int = 1
-) -> TrainabilityMap:
-    """Train the cells of the map; "live" is one column at one seed up to the first checkpoint, "paper" is all of it."""
-    if scale not in ("live", "paper"):
-        raise ValueError(f"scale = {scale!r}: 'live' or 'paper' is needed")
-    provenance = _digits()[2]
-    checkpoints: tuple[int, ...]
-    if scale == "live":
-        accuracy, checkpoints = sweep(train_first, LIVE, workers=workers, resume=resume), CHECKPOINTS[:1]
-    else:
-        if not provenance.real:
-            raise data.DataMissing("the trainability map needs data: make data (a stand-in is not what it reports)")
-        grid = {"seed": SEEDS, "weight_var": WEIGHT_VARS, "depth": DEPTHS}
-        accuracy, checkpoints = sweep(train_all, grid, workers=workers, resume=resume), CHECKPOINTS
-    accuracy = accuracy.rename(axis_0="checkpoint", axis_1="learning_rate")
-    return TrainabilityMap(accuracy.assign_coords(checkpoint=list(checkpoints), learning_rate=list(RATES)), provenance)
+def cell(
+    seed: int, weight_var: float, depth: int, checkpoints: Sequence[int] = CHECKPOINTS
+) -> dict[str, xarray.DataArray]:
+    """Accuracies (checkpoint, learning_rate) of one random network, trained at each of its rates."""
+    accuracy = train(weight_var, depth, seed, tuple(checkpoints))
+    coords = {"checkpoint": list(checkpoints), "learning_rate": list(RATES)}
+    return {"accuracy": xarray.DataArray(accuracy, coords, list(coords))}
 
 
-def train_all(weight_var: float, depth: int, seed: int) -> NDArray[np.float32]:
-    """A cell of the map, to the last checkpoint."""
-    return train(weight_var, depth, seed, CHECKPOINTS)
-
-
-def train_first(weight_var: float, depth: int, seed: int) -> NDArray[np.float32]:
-    """A cell of the map, to the first checkpoint."""
-    return train(weight_var, depth, seed, CHECKPOINTS[:1])
+def sources() -> data.Provenance:
+    """Where the images come from."""
+    return _digits()[2]
 
 
 def train(weight_var: float, depth: int, seed: int, checkpoints: tuple[int, ...]) -> NDArray[np.float32]:
@@ -172,32 +186,95 @@ def best(accuracy: xarray.DataArray) -> xarray.DataArray:
     return accuracy.max("learning_rate", skipna=True)
 
 
-def store(resume: str | Path, workers: int = 1) -> Path:
-    """Compute the map at the scale of the paper and store it; finished cells are kept in a folder below `resume`."""
-    code = results.loaded_code()
-    version = hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:12]
-    start = time.perf_counter()
-    found = trainability_map("paper", resume=Path(resume) / version, workers=workers)
-    parameters = {
-        "activation": ACTIVATION,
-        "bias_var": BIAS_VAR,
-        "width": WIDTH,
-        "batch": BATCH,
-        "steps": STEPS,
-        "images": IMAGES,
-        "window": WINDOW,
-        "optimiser": "sgd",
-    }
-    arrays = {
-        "accuracy": found.accuracy.values,
-        **{str(name): axis.values for name, axis in found.accuracy.coords.items()},
-    }
-    provenance = {"code": code, "data": found.provenance, "seconds_since_resumed": round(time.perf_counter() - start)}
-    return results.save(KEY, arrays, parameters=parameters, seeds=SEEDS, provenance=provenance)
+# The edge -------------------------------------------------------------------------------------------------------------
+
+# Accuracies of a network that knows nothing, and of a shallow one after the budget of the map.
+CHANCE, LEARNT = 0.1, 0.9
+HALF_WAY = (CHANCE + LEARNT) / 2
 
 
-def stored() -> tuple[xarray.DataArray, dict[str, object]]:
-    """The stored map, with the dimensions of `TrainabilityMap.accuracy`, and its provenance."""
-    arrays, provenance = results.load(KEY)
-    names = ("seed", "weight_var", "depth", "checkpoint", "learning_rate")
-    return xarray.DataArray(arrays["accuracy"], dims=names, coords={name: arrays[name] for name in names}), provenance
+def edge(accuracy: ArrayLike, depths: ArrayLike, threshold: float = HALF_WAY) -> NDArray[np.float64]:
+    """The largest depth with an accuracy of at least `threshold`: (…, depths) -> (…).
+
+    Between the last depth at or above the threshold and the next one, the accuracy is taken as linear in log depth. NaN
+    among the accuracies marks what was not trained and is skipped. The result is inf where the deepest network trained
+    is still above the threshold (the edge is beyond it), NaN where none is.
+
+    Raises ValueError for depths that are not positive and ascending, or that do not fit the accuracies.
+
+    >>> edge([0.9, 0.9, 0.1], [10, 20, 40])
+    array(28.28427125)
+    >>> edge([[0.9, 0.9, np.nan], [0.2, 0.1, 0.1]], [10, 20, 40])
+    array([inf, nan])
+    """
+    values, grid = np.asarray(accuracy, dtype=np.float64), np.asarray(depths, dtype=np.float64)
+    if grid.ndim != 1 or not grid.size or not (grid > 0).all() or not (np.diff(grid) > 0).all():
+        raise ValueError(f"depths = {depths!r}: positive numbers in ascending order are needed")
+    if values.shape[-1:] != grid.shape:
+        raise ValueError(f"accuracy of shape {values.shape}: (…, {grid.size}) is needed, one value a depth")
+    if not np.isfinite(threshold):
+        raise ValueError(f"threshold = {threshold!r}: a finite number is needed")
+    flat = [_edge(row, np.log(grid), threshold) for row in values.reshape(-1, grid.size)]
+    return np.array(flat).reshape(values.shape[:-1])
+
+
+def _edge(row: NDArray[np.float64], log_depths: NDArray[np.float64], threshold: float) -> float:
+    trained = ~np.isnan(row)
+    row, log_depths = row[trained], log_depths[trained]
+    above = np.flatnonzero(row >= threshold)
+    if not above.size:
+        return np.nan
+    last = above[-1]
+    if last == row.size - 1:
+        return np.inf
+    share = (row[last] - threshold) / (row[last] - row[last + 1])
+    return float(np.exp(log_depths[last] + share * (log_depths[last + 1] - log_depths[last])))
+
+
+def edge_multiples(
+    accuracy: xarray.DataArray, *, threshold: float = HALF_WAY, activation: str = "tanh", bias_var: float = 0.05
+) -> xarray.DataArray:
+    """`edge` along the dimension `depth` divided by ξ_c at each `weight_var`; ξ_c itself is the coordinate `xi_c`."""
+    edges = xarray.apply_ufunc(edge, accuracy, accuracy.depth, threshold, input_core_dims=[["depth"], ["depth"], []])
+    xi = np.array([float(MeanField(activation, float(value), bias_var).xi_c) for value in accuracy.weight_var.values])
+    return (edges / xarray.DataArray(xi, dims="weight_var")).assign_coords(xi_c=("weight_var", xi))
+
+
+@dataclass(frozen=True)
+class ColumnMean:
+    """A mean over columns that were chosen and networks that were drawn; unpacks as mean, standard_error, dof."""
+
+    mean: float
+    standard_error: float
+    dof: int
+
+    def __iter__(self) -> Iterator[float]:
+        return iter((self.mean, self.standard_error, self.dof))
+
+
+def mean_over_columns(table: xarray.DataArray) -> ColumnMean:
+    """Mean of a table (weight_var, seed) with the standard error that comes from the networks alone.
+
+    The columns are a fixed set and differ systematically; only the networks within a column are independent samples.
+    With n networks in each of k columns of variances v_i the standard error is √(Σ v_i/n)/k, with k(n − 1) degrees of
+    freedom. Raises ValueError for fewer than two networks a column.
+
+    >>> mean_over_columns(xarray.DataArray([[1.0, 2.0], [11.0, 12.0]], dims=("weight_var", "seed")))
+    ColumnMean(mean=6.5, standard_error=0.3535533905932738, dof=2)
+    """
+    values = table.transpose("weight_var", "seed").values
+    columns, networks = values.shape
+    if networks < 2:
+        raise ValueError(f"table has {networks} network a column: at least two are needed")
+    error = np.sqrt((values.var(axis=1, ddof=1) / networks).sum()) / columns
+    return ColumnMean(float(values.mean()), float(error), columns * (networks - 1))
+
+
+def measured(multiples: xarray.DataArray) -> xarray.DataArray:
+    """The columns in which every repetition that was trained has an edge within the depths: (weight_var, seed).
+
+    A column where some repetition trains at the largest depth is left out as a whole: to keep only those of its
+    edges that can be seen would pull the mean down. Needs dimensions `weight_var` and `seed` only.
+    """
+    table = multiples.transpose("weight_var", "seed")
+    return table.isel(weight_var=np.flatnonzero(np.isfinite(table.values).all(axis=1)))
