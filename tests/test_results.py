@@ -9,8 +9,6 @@ import importlib
 import json
 import os
 import platform
-import shutil
-import subprocess
 import sys
 import tempfile
 import textwrap
@@ -556,19 +554,6 @@ def test_saving_in_a_checkout_keeps_its_table(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPDYNAMICS_RESULTS", str(folder))
     store()
     assert (library / "results.sha256").read_bytes().decode() == results.checksum_table(folder) != ""
-
-
-def test_the_table_is_installed_with_the_package(tmp_path):
-    """The wheel, as setuptools would build it from pyproject.toml."""
-    pytest.importorskip("setuptools")
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
-    build = "import setuptools.build_meta as b; print(b.build_wheel('wheel'))"
-    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
-    [wheel] = (tmp_path / "wheel").glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        assert archive.read("deepdynamics/results.sha256") == results._TABLE.read_bytes()
 
 
 def test_every_stored_result_of_the_book_can_be_read():

@@ -159,7 +159,8 @@ def _deviation(
 def _check_data(experiment: Experiment) -> None:
     if missing := [name for name in experiment.NEEDS if not data.available(name)]:
         raise data.DataMissing(
-            f"{experiment.KEY} needs {', '.join(missing)}: python -m deepdynamics.data fetch (a stand-in is not what it reports)"
+            f"{experiment.KEY} needs {', '.join(missing)}: python -m deepdynamics.data fetch "
+            "(a stand-in is not what it reports)"
         )
 
 
