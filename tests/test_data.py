@@ -297,6 +297,7 @@ WHOLE = gzip.compress(idx(DIGITS))
         (gzip.compress(idx(DIGITS) + b"x"), "announces 7 entries of shape (28, 28) and holds 5489 bytes"),
         (gzip.compress(idx(DIGITS[:6])), "holds 6 images and train-labels-idx1-ubyte.gz 7 labels"),
     ],
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
 )
 def test_wrong_idx_images(folder, content, message):
     spoiled(folder / "mnist" / IMAGES, content, "mnist", "train", message)
