@@ -81,6 +81,14 @@ _REACHABLE = """selector => !document.querySelector(selector) || ![...document.q
   UNREACHABLE)""".replace("UNREACHABLE", UNREACHABLE)
 
 
+# Code is coloured token by token, thousands of them, and axe-core looks at each: one of each kind and place is enough.
+_UNWRAP = """selector => { const seen = new Set();
+  for (const token of document.querySelectorAll(selector + ' .highlight pre span')) {
+    const kind = token.closest('.highlight').parentElement.className + ' ' + token.className;
+    if (seen.has(kind)) token.replaceWith(...token.childNodes); else seen.add(kind);
+  } }"""
+
+
 def visit(chromium: Browser, site: str, page_name: str, size: str, mode: str) -> list[str]:
     """Open a page as a reader would; ``size`` is a key of ``browser.SIZES``, ``mode`` "light" or "dark"."""
     found: list[str] = []
@@ -132,6 +140,7 @@ def _foreign(url: str, site: str) -> bool:
 
 def _accessibility(page) -> list[str]:
     """What axe-core calls serious or critical in our content; the theme's own frame is outside of it."""
+    page.evaluate(_UNWRAP, CONTENT)
     # preload would fetch what style sheets import, from an address of axe's own making: failed requests that no reader
     # has.
     options = {"resultTypes": ["violations"], "preload": False}

