@@ -337,6 +337,28 @@ def test_modules_and_callables(module):
         assert phi.covariance(q, q, q) == pytest.approx(phi.second_moment(q), rel=1e-9)
 
 
+def test_a_function_that_changes_what_it_closes_over_is_another_function():
+    slope = 0.1
+    leaky = lambda x: torch.where(x > 0, x, slope * x)  # noqa: E731
+    for slope in (0.1, 0.5, 0.9):
+        assert get(leaky).second_moment(1.0) == pytest.approx((1 + slope**2) / 2, rel=1e-12)
+
+
+class ShiftedSoftplus(torch.nn.Softplus):
+    def forward(self, x):
+        return super().forward(x) - math.log(2)
+
+
+def test_subclasses_and_hooked_modules_are_what_they_compute():
+    assert get(ShiftedSoftplus())(torch.zeros(1)).item() == pytest.approx(0, abs=1e-7)
+    assert get(ShiftedSoftplus()).mean(1.0) == pytest.approx(get("softplus").mean(1.0) - math.log(2), rel=1e-9)
+    inside = torch.nn.Sequential(torch.nn.ReLU(inplace=True))
+    assert get(inside).slope(torch.tensor([-1.0, 2.0])).tolist() == [0.0, 1.0]
+    hooked = torch.nn.Tanh()
+    hooked.register_forward_hook(lambda module, args, output: 2 * output)
+    assert get(hooked).second_moment(1.0) == pytest.approx(4 * get("tanh").second_moment(1.0), rel=1e-9)
+
+
 def test_modules_of_torch_that_have_a_name_are_the_named_ones():
     for module, name in [
         *((torch.nn.ReLU(inplace=True), "relu"), (torch.nn.Tanh(), "tanh"), (torch.nn.Identity(), "linear")),

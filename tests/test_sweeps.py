@@ -7,11 +7,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from deepdynamics import sweeps
 from deepdynamics.sweeps import SweepError, sweep
 
@@ -226,3 +228,30 @@ def test_a_range_is_a_sequence_and_a_generator_is_not():
     with pytest.raises(ValueError, match="a sequence"):
         sweep(fails_at_two, {"x": (x for x in [1])}, workers=1)
     assert not Path("function.txt").exists()
+
+
+class Power:
+    def __init__(self, exponent):
+        self.exponent = exponent
+
+    def __call__(self, x):
+        return float(np.sum(np.asarray(x) ** self.exponent))
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy, list])
+def test_resume_knows_large_arrays_by_what_they_hold(tmp_path, convert):
+    a = np.arange(3000.0)
+    b = a.copy()
+    b[1500] = 7e5  # repr shows neither
+    for values in (a, b):
+        found = sweep(Power(1), {"x": [convert(values)]}, workers=1, resume=tmp_path)
+        assert float(found.values[0]) == values.sum()
+
+
+def test_resume_tells_bound_arguments_and_callable_objects_apart(tmp_path):
+    for one, other in ((partial(pow, exp=2), partial(pow, exp=3)), (Power(2), Power(3))):
+        folder = tmp_path / type(one).__name__
+        grid = {"base" if isinstance(one, partial) else "x": [3]}
+        assert float(sweep(one, grid, workers=1, resume=folder).values[0]) == 9
+        with pytest.raises(ValueError, match="holds cells of"):
+            sweep(other, grid, workers=1, resume=folder)

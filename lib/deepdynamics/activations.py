@@ -9,8 +9,7 @@ jumps, which are found. What cannot be integrated to that accuracy is a ValueErr
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -88,6 +87,16 @@ _FUNCTIONS: dict[Any, str] = {
     functional.softplus: "softplus",
 }
 
+_MODULES: dict[type[nn.Module], str] = {
+    nn.Identity: "linear",
+    nn.ReLU: "relu",
+    nn.Tanh: "tanh",
+    nn.Sigmoid: "sigmoid",
+    nn.SiLU: "silu",
+    nn.Mish: "mish",
+    nn.SELU: "selu",
+}
+
 
 def get(activation: ActivationLike) -> Activation:
     """The activation of this name: linear relu tanh erf sigmoid hardtanh softplus step gaussian gelu silu mish elu selu
@@ -118,35 +127,29 @@ def get(activation: ActivationLike) -> Activation:
         return _of_module(activation) or _wrapped(activation)
     if not callable(activation):
         raise ValueError(f"activation = {activation!r}: a name, a torch.nn.Module or a callable on tensors is allowed")
-    try:
-        return _kept(activation)
-    except TypeError:  # a callable without a hash
-        return _wrapped(activation)
+    name = _FUNCTIONS.get(activation) if isinstance(activation, Hashable) else None
+    return _NAMED[name] if name else _wrapped(activation)
 
 
 def _of_module(module: nn.Module) -> Activation | None:
-    """The module's own closed form or strip, where it has one."""
+    """The module's own closed form or strip, where it has one. A subclass, or a hook, may compute anything."""
+    kind = type(module)
+    if module._forward_hooks or module._forward_pre_hooks:
+        return None
+    if kind in _MODULES:
+        return _NAMED[_MODULES[kind]]
     match module:
-        case nn.LeakyReLU():
+        case nn.LeakyReLU() if kind is nn.LeakyReLU:
             return LeakyReLU(module.negative_slope)
-        case nn.ELU():
+        case nn.ELU() if kind is nn.ELU:
             return ELU(module.alpha, name="elu" if module.alpha == 1 else f"elu({module.alpha:g})")
-        case nn.Hardtanh() if type(module) is nn.Hardtanh and (module.min_val, module.max_val) == (-1, 1):
+        case nn.Hardtanh() if kind is nn.Hardtanh and (module.min_val, module.max_val) == (-1, 1):
             return _NAMED["hardtanh"]
-        case nn.GELU() if module.approximate == "none":
+        case nn.GELU() if kind is nn.GELU and module.approximate == "none":
             return _NAMED["gelu"]
-        case nn.Softplus() if module.beta == 1 and module.threshold >= 20:
+        case nn.Softplus() if kind is nn.Softplus and module.beta == 1 and module.threshold >= 20:
             return _NAMED["softplus"]
-        case nn.Identity() | nn.ReLU() | nn.Tanh() | nn.Sigmoid() | nn.SiLU() | nn.Mish() | nn.SELU():
-            name = type(module).__name__.lower()
-            return _NAMED.get("linear" if name == "identity" else name)
     return None
-
-
-@lru_cache(maxsize=64)
-def _kept(function: Callable[[Any], Any]) -> Activation:
-    """Functions do not change: what was found of them is kept. (The parameters of modules do.)"""
-    return _NAMED[_FUNCTIONS[function]] if function in _FUNCTIONS else _wrapped(function)
 
 
 def _wrapped(function: Callable[[Any], Any]) -> Activation:

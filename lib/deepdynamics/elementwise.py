@@ -48,7 +48,7 @@ class Elementwise(PiecewiseActivation):
         return self._slope(self._exact, torch.from_numpy(np.atleast_1d(real("x", x)))).numpy().reshape(np.shape(x))[()]
 
     def _apply(self, function: Callable[[Tensor], Any], x: Tensor) -> Any:
-        return function(x.clone() if getattr(function, "inplace", False) else x)
+        return function(x.clone())  # it may work in place
 
     def _slope(self, function: Callable[[Tensor], Any], x: Tensor) -> Tensor:
         try:  # under the transforms of torch.func as well

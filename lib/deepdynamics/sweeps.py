@@ -8,7 +8,7 @@ Progress goes to standard output, in a terminal or a live notebook only (`deepdy
 """
 
 import ast
-import hashlib
+import functools
 import itertools
 import os
 import sys
@@ -206,13 +206,33 @@ def _coordinate(values: list[Any]) -> NDArray[Any]:
     return labels
 
 
+def _plain(value: Any) -> Any:
+    """A parameter as joblib can hash it by what it holds: tensors as arrays, numpy's numbers as numbers."""
+    if hasattr(value, "detach"):  # a torch tensor
+        return value.detach().cpu().numpy()
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """What a function is called, with the arguments that are bound to it and the state of a callable object."""
+    if isinstance(function, functools.partial):
+        bound = joblib.hash((_plain(list(function.args)), {k: _plain(v) for k, v in function.keywords.items()}))
+        return f"{_name(function.func)} of {bound}"
+    if hasattr(function, "__qualname__"):
+        return f"{function.__module__}.{function.__qualname__}"
+    kind = type(function)
+    return f"{kind.__module__}.{kind.__qualname__} {joblib.hash(function)}"
+
+
 class _Store:
     """A folder with one small file a finished cell, named by a hash of its parameters and written in one step."""
 
     def __init__(self, folder: Path, function: Callable[..., Any]) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+        name = _name(function)
         owner = folder / "function.txt"
         if not owner.exists():
             self._write(owner, lambda file: file.write(name.encode()))
@@ -220,7 +240,7 @@ class _Store:
             raise ValueError(f"resume = {str(folder)!r} holds cells of {owner.read_text()}, not of {name}")
 
     def _path(self, cell: Cell) -> Path:
-        return self.folder / f"{hashlib.sha256(_written(cell).encode()).hexdigest()[:32]}.npz"
+        return self.folder / f"{joblib.hash({name: _plain(value) for name, value in cell.items()})}.npz"
 
     def load(self, cell: Cell) -> NDArray[Any] | None:
         try:
