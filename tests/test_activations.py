@@ -344,6 +344,15 @@ def test_a_function_that_changes_what_it_closes_over_is_another_function():
         assert get(leaky).second_moment(1.0) == pytest.approx((1 + slope**2) / 2, rel=1e-12)
 
 
+def test_what_is_steep_has_no_jump():
+    for q in (1.0, 12.0):
+        assert get(torch.exp).slope_moment(q, 2) == pytest.approx(math.exp(2 * q), rel=1e-9)
+        assert get(torch.sinh).slope_moment(q, 2) == pytest.approx((math.exp(2 * q) + 1) / 2, rel=1e-9)
+    with pytest.raises(ValueError, match="too steep at x = 0 to be told from a jump"):
+        get(lambda x: torch.tanh(3e4 * x)).slope_moment(1.0, 2)
+    assert get(torch.round).slope_moment(1.0, 2) == math.inf
+
+
 class ShiftedSoftplus(torch.nn.Softplus):
     def forward(self, x):
         return super().forward(x) - math.log(2)

@@ -231,6 +231,12 @@ def test_invariances(seed, scale):
     torch.testing.assert_close(product_singular_values(grouped), logs, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("size", [1e155, 1e-165, 1e300])
+def test_factors_of_any_size(size):
+    logs = product_singular_values([size * torch.eye(2, dtype=F64)] * 3)
+    assert logs.tolist() == pytest.approx([3 * math.log(size)] * 2, rel=1e-14)
+
+
 @given(seed=st.integers(0, 10**6), depth=st.integers(1, 6), n=st.integers(1, 6), keep=st.integers(1, 6))
 @example(seed=2, depth=3, n=2, keep=2)  # rank one, which the last factor cancels
 @settings(max_examples=60, deadline=None)

@@ -219,6 +219,9 @@ def _graded_products(factors: Sequence[Tensor]) -> Iterator[tuple[Array, Array, 
                 f"factors[{i}] of shape {tuple(factor.shape)}: a finite matrix with {q.shape[0]} columns is allowed"
             )
         A = factor.detach().cpu().double().numpy()
+        exponent = int(np.frexp(np.abs(A).max(initial=0.0))[1])
+        exponent = exponent if abs(exponent) > 200 else 0  # squares stay in the range of float64
+        A = np.ldexp(A, -exponent)
         M = A @ q
         # Where all of a column cancels, what is left is the rounding of its terms.
         terms = np.linalg.norm(np.abs(A) @ np.abs(q), axis=0)
@@ -230,7 +233,7 @@ def _graded_products(factors: Sequence[Tensor]) -> Iterator[tuple[Array, Array, 
         with np.errstate(divide="ignore", over="ignore"):
             T = np.sign(r) * np.exp(np.log(np.abs(r)) + log_scale - pivot_scale[:, None]) @ T
         norms = np.linalg.norm(T, axis=1)
-        T, log_scale = T / norms[:, None], pivot_scale + np.log(norms)
+        T, log_scale = T / norms[:, None], pivot_scale + np.log(norms) + exponent * np.log(2)
         yield log_scale, T, factor.shape[0]
 
 

@@ -103,10 +103,17 @@ class Pieces:
         [[0.0], [-1.0], [1.0]]
         """
         edges, _ = self.within(radius)
-        ends = self._at(edges[:-1], edges[1:])[0] @ _ENDS.T  # (pieces, 2)
-        left, right = ends[:-1, 1], ends[1:, 0]
-        jump = np.abs(right - left) > 1e-6 * self._scale(np.abs(ends[1:, 0]), 0)
-        return edges[1:-1][jump], left[jump], right[jump]
+        at = edges[1:-1]
+        beside = 1e-13 * np.maximum(np.abs(at), 1)  # more than what bisection leaves
+        left, right = self._values(at - beside)[0], self._values(at + beside)[0]
+        jump = np.abs(right - left) > 1e-6 * self._scale(np.maximum(np.abs(left), np.abs(right)), 0)
+        # The polynomials of two pieces part, and the function does not: it is too steep for their nodes.
+        nodes = self._at(edges[:-1], edges[1:])[0]
+        ends, size = nodes @ _ENDS.T, self._scale(np.abs(nodes).max(1), 0)
+        parted = np.abs(ends[1:, 0] - ends[:-1, 1]) > 1e-6 * np.maximum(size[1:], size[:-1])
+        if (parted & ~jump).any():
+            raise Unresolved(f"{self.name} is too steep at x = {at[parted & ~jump][0]:g} to be told from a jump")
+        return at[jump], left[jump], right[jump]
 
     def _resolve(self, start: Array) -> Array:
         """The edges between these: bisection to the kinks, then again between them."""
