@@ -23,12 +23,13 @@ def checkout(folder: Path) -> Path:
 
 
 def make(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    outer = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
     return subprocess.run(
         ["make", "environment", f"PYTHON={sys.executable}"],
         cwd=folder,
         capture_output=True,
         text=True,
-        env=os.environ | environment,
+        env=outer | environment,
         timeout=120,
     )
 

@@ -6,10 +6,8 @@ import pytest
 import site_checks
 
 WIDE = (
-    house.HEAD
-    + r"""(order-and-chaos)=
-# Wide things
-
+    house.SECOND
+    + r"""
 ```{code-cell} ipython3
 print("x" * 400)
 print("many words " * 60)
