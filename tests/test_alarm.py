@@ -17,9 +17,10 @@ FAULTS = {
         {"code": "claim('mini.samples', 'again', theory=1, measured=1, tolerance=.1)"},
         ["mini.samples", "more than once"],
     ),
-    "bad reference": ({"prose": "See {ref}`nowhere`."}, [CHAPTER, "nowhere"]),
-    "bad link": ({"prose": "See [this](#nowhere)."}, [CHAPTER, "nowhere"]),
-    "bad citation": ({"prose": "See {cite:t}`nobody1900nothing`."}, [CHAPTER, "nobody1900nothing"]),
+    "bad reference, link and citation": (
+        {"prose": "See {ref}`no-reference`, [this](#no-link) and {cite:t}`nobody1900nothing`."},
+        [CHAPTER, "no-reference", "no-link", "nobody1900nothing"],
+    ),
 }
 
 
