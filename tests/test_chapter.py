@@ -372,6 +372,8 @@ def test_copies_have_what_is_new_and_not_what_is_ignored(tmp_path, with_git, mon
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text("x", "utf8")
     shutil.copyfile(house.ROOT / ".gitignore", source / ".gitignore")
+    if with_git and shutil.which("git") is None:
+        pytest.skip("git is not installed")
     if with_git:
         for command in (["init", "-q"], ["add", "one.md"]):
             subprocess.run(["git", "-C", str(source), *command], check=True)
