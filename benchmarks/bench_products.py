@@ -12,8 +12,8 @@ import mpmath
 import numpy as np
 import scipy.linalg
 import torch
-from deepdynamics import gainnetworks
 from deepdynamics.jacobian import product_singular_values
+from deepdynamics.meanfield import gain as gainnetworks
 from deepdynamics.networks import haar
 
 REPETITIONS = 5

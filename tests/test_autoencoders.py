@@ -8,16 +8,16 @@ import pytest
 import torch
 from deepdynamics import autoencoders
 from deepdynamics.autoencoders import Autoencoders
-from deepdynamics.jacobian import jacobian
-from deepdynamics.networks import MLP, generator, haar
-from deepdynamics.readouts import ridge_accuracy
-from deepdynamics.spectra import (
+from deepdynamics.jacobian import (
+    jacobian,
     leading_vectors,
     mlp_jacobians,
     participation_ratio,
     share_inside,
     wide_singular_values,
 )
+from deepdynamics.linearprobe import ridge_accuracy
+from deepdynamics.networks import MLP, generator, haar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge

@@ -1,6 +1,5 @@
 """Ensembles: the same as single networks trained by autograd; independent runs; divergence; bad input."""
 
-import doctest
 import math
 
 import numpy as np
@@ -193,10 +192,6 @@ def test_a_tie_counts_for_the_first_class_only():
     expected = (y == 0).double().mean()
     assert ensemble.fit(X, y, learning_rate=0.0, steps=1, batch=120).accuracy.tolist() == [[expected] * 2]
     np.testing.assert_allclose(ensemble.evaluate(X, y), expected, rtol=1e-6)
-
-
-def test_docstring_examples():
-    assert doctest.testmod(ensembles).failed == 0
 
 
 def test_no_steps_change_nothing():

@@ -1,19 +1,13 @@
 """Margins of linear networks in closed form, and of others by finite differences."""
 
-import doctest
 import math
 
 import pytest
 import torch
-from deepdynamics import margins
 from deepdynamics.margins import flip_multiple, margin, margin_step
 from deepdynamics.networks import MLP, generator
 
 F64 = torch.float64
-
-
-def test_docstring_examples():
-    assert doctest.testmod(margins).failed == 0
 
 
 def test_a_linear_network_flips_exactly_at_the_predicted_length():

@@ -14,7 +14,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from deepdynamics import sweeps
 from deepdynamics.sweeps import SweepError, sweep
 
 GRID = {"x": [3, 1, 2], "y": np.array([0.5, 0.25])}
@@ -215,12 +214,6 @@ def test_cells_of_different_shapes_are_an_error():
 def test_objects_cannot_be_kept(tmp_path):
     with pytest.raises(ValueError, match="the cell x=1 is no number"):
         sweep(lambda x: {"a": x}, {"x": [1]}, workers=1, resume=tmp_path)
-
-
-def test_docstring_example():
-    import doctest
-
-    assert doctest.testmod(sweeps).failed == 0
 
 
 def test_a_range_is_a_sequence_and_a_generator_is_not():

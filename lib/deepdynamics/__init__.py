@@ -1,39 +1,30 @@
-"""The numerical routines of the book *The Dynamics of Deep Networks*. Each is in a module of its own, imported when it
-is first used; `help("deepdynamics.jacobian")` shows what a module has, with examples.
+"""The numerical routines of the book *The Dynamics of Deep Networks*. Each subject is a module or a package, imported
+when it is first used; `help("deepdynamics.jacobian")` shows what it has, with examples.
 
 Theory (numpy, float64)
     activations       nonlinearities: value, slope, Gaussian moments
     meanfield         lengths, correlations and gradients through wide random layers; the phase diagram
     freeprobability   the law of a Jacobian's singular values at infinite width
-    lineardynamics    exact learning curves of deep linear networks
+    lineardynamics    how deep linear networks learn: exact curves, gradient descent beside them
     powerlaw          power laws in data: fit, and three tests that doubt it
 
 Networks (torch; the input's device and dtype)
     networks          perceptrons, convolutional networks, SqueezeNet and AlexNet, as maps in sequence
-    randomnetworks    random networks of finite width, many at once
-    gainnetworks      random networks with a gain
-    linearnetworks    deep linear networks and how they learn
-    smallcnns         small convolutional networks, trained in seconds
     ensembles         many perceptrons trained as one program
     autoencoders      autoencoders with one hidden layer, many at once
-    rbm, rbmstacks    restricted Boltzmann machines, and stacks of them
+    rbm               restricted Boltzmann machines, and stacks of them
 
 What a network does
-    jacobian          Jacobians of any network, their leading singular triplets, products, Lyapunov exponents
-    spectra           Jacobian spectra of many inputs at once
-    spectralsums      sums over all singular values from a few products
-    localisation      how far a singular vector is concentrated in a picture
-    perturbations     noise with a given shape
-    tangents          shifts, rotation, dilation of a picture, as directions
+    jacobian          Jacobians of any network, their spectra, leading singular triplets, products, Lyapunov exponents
+    directions        noise with a given shape; shifts, rotation, dilation of a picture
     margins           the shortest way to another answer
-    readouts          what a linear classifier reads from a code
-    projection        high-dimensional paths in two dimensions
+    linearprobe       what a linear classifier reads from a code
 
 Tools
     data              the data sets and two pretrained networks; `python -m deepdynamics.data fetch` downloads them
     sweeps            a function over a grid of parameters, in parallel, resumed where it was interrupted
     results           stored results of large runs, with their provenance
-    claims            theory beside measurement, with a verdict that is computed
+    claims            an expectation against its rival, with a verdict that is computed
     figures           the book's style, its recurring pictures, and explorers with sliders
     experiments       the large runs of the chapters
 

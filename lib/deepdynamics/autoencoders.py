@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepdynamics.arrays import Numbers, tensor
+from deepdynamics._checks import Numbers, tensor
 from deepdynamics.networks import Seed, generator
 
 __all__ = ["Autoencoders", "History", "Triplets"]

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from deepdynamics import activations
 from deepdynamics.activations import ActivationLike
-from deepdynamics.networks import MLP, Seed, _draw, generator
+from deepdynamics.networks import MLP, Seed, generator
+from deepdynamics.networks.draws import layer_parameters
 
 OPTIMISERS = ("sgd", "momentum", "adam")
 _ONE_THREAD = (
@@ -110,7 +111,7 @@ class MLPEnsemble:
         """Weights and biases of a run as `MLP` draws them, without its modules (which take longer than the draws)."""
         kind, variances, draw = self.init[run], (self.weight_var[run], self.bias_var[run]), generator(self.seeds[run])
         shapes = ((n_out, n_in) for n_in, n_out in pairwise(self.widths[run]))
-        return [_draw(shape, kind, "standard", *variances, draw, dtype)[:2] for shape in shapes]
+        return [layer_parameters(shape, kind, "standard", *variances, draw, dtype)[:2] for shape in shapes]
 
     def network(self, run: int) -> MLP:
         """Run ``run`` as it now stands, as a module with ``.layers`` (a copy).

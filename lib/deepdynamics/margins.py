@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deepdynamics.arrays import Numbers, tensor
-from deepdynamics.linearised import gradient
-from deepdynamics.maps import Map, at_input, floating
+from deepdynamics._checks import Numbers, tensor
+from deepdynamics.jacobian.inputs import Map, at_input, floating
+from deepdynamics.jacobian.linearise import gradient
 
 __all__ = ["MarginStep", "flip_multiple", "margin", "margin_step"]
 

@@ -43,7 +43,7 @@ import torch
 import xarray
 from numpy.typing import NDArray
 
-from deepdynamics.downloads import RemoteFile, cache_folder, checksum_matches, download, offline
+from deepdynamics.data.fetch import RemoteFile, cache_folder, checksum_matches, download, offline
 
 __all__ = [
     "ResultMissing",
@@ -60,8 +60,7 @@ __all__ = [
 
 LARGEST = 300_000  # bytes of a stored result
 VERIFIED = "verified.json"
-_NOT_NUMBERS = {"_experiment", "claims", "downloads", "experiments", "explorer", "figures", "imagenet_samples"}
-_NOT_NUMBERS |= {"progress", "results"}
+_NOT_NUMBERS = {"_experiment", "_progress", "claims", "experiments", "fetch", "figures", "registry", "results"}
 _PROVENANCE, _LAYOUT = "provenance.json", "layout.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date a zip file can hold
 _KEY = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
@@ -221,7 +220,7 @@ def digest(module: str) -> str:
     What counts is which modules are named in import statements (those for type checking apart), not what happens to be
     loaded. Raises ModuleNotFoundError where there is no such module.
 
-    >>> digest("deepdynamics.localisation") == digest("deepdynamics.localisation") != digest("deepdynamics.spectra")
+    >>> digest("deepdynamics.margins") == digest("deepdynamics.margins") != digest("deepdynamics.sweeps")
     True
     """
     sources: dict[str, str] = {}

@@ -4,7 +4,7 @@ The result is an `xarray.DataArray` with one dimension a parameter, in the grid'
 and the order in which cells finish: a cell must take its seed from its parameters. Every worker process computes on one
 thread, so that a result does not depend on how many there are.
 
-Progress goes to standard output, in a terminal or a live notebook only (`deepdynamics.progress`).
+Progress goes to standard output, in a terminal or a live notebook only (`deepdynamics._progress`).
 """
 
 import ast
@@ -22,7 +22,7 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
-from deepdynamics.progress import bar
+from deepdynamics._progress import bar
 
 if TYPE_CHECKING:
     from distributed import Client

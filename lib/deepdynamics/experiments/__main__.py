@@ -18,7 +18,7 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compute the results of the chapters named (all without one), or verify results; 1 where one is contradicted."""
-    from deepdynamics.downloads import cache_folder
+    from deepdynamics.data.fetch import cache_folder
     from deepdynamics.experiments import EXPERIMENTS, store
 
     keys = [key for found in EXPERIMENTS.values() for key in found]

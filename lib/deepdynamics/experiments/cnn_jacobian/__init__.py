@@ -1,0 +1,1 @@
+"""Experiments of the chapter on the Jacobian of a trained CNN."""

@@ -1,0 +1,1 @@
+"""Experiments of the chapter on the edge of chaos in gain."""

@@ -1,0 +1,30 @@
+"""The look of the book: its style, its recurring pictures, and explorers with sliders."""
+
+from deepdynamics.figures.pictures import (
+    cobweb,
+    images,
+    particle_grid,
+    particles,
+    phase_diagram,
+    spectrum,
+    theory_and_experiment,
+)
+from deepdynamics.figures.planes import common_planes
+from deepdynamics.figures.sliders import Explorer, explorer
+from deepdynamics.figures.style import COLOURS, figure, use_style
+
+__all__ = [
+    "COLOURS",
+    "Explorer",
+    "cobweb",
+    "common_planes",
+    "explorer",
+    "figure",
+    "images",
+    "particle_grid",
+    "particles",
+    "phase_diagram",
+    "spectrum",
+    "theory_and_experiment",
+    "use_style",
+]

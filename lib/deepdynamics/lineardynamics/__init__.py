@@ -1,0 +1,32 @@
+"""Learning in deep linear networks: exact curves, and gradient descent beside them."""
+
+from deepdynamics.lineardynamics.descent import (
+    Descent,
+    decoupled_weights,
+    descend,
+    excess_loss,
+    off_diagonal,
+    orthogonality_defect,
+    pretrained_weights,
+    product,
+    random_weights,
+    steps_to_learn,
+    strengths,
+)
+from deepdynamics.lineardynamics.exact import learning_time, mode_strength
+
+__all__ = [
+    "Descent",
+    "decoupled_weights",
+    "descend",
+    "excess_loss",
+    "learning_time",
+    "mode_strength",
+    "off_diagonal",
+    "orthogonality_defect",
+    "pretrained_weights",
+    "product",
+    "random_weights",
+    "steps_to_learn",
+    "strengths",
+]

@@ -1,0 +1,19 @@
+"""Networks as maps in sequence, and every random draw of their weights."""
+
+from deepdynamics.networks.draws import Seed, delta_orthogonal_, generator, haar
+from deepdynamics.networks.imagenet import ImageNetNetwork, alexnet, squeezenet1_0
+from deepdynamics.networks.layers import CNN, MLP, Composition, Layer
+
+__all__ = [
+    "CNN",
+    "MLP",
+    "Composition",
+    "ImageNetNetwork",
+    "Layer",
+    "Seed",
+    "alexnet",
+    "delta_orthogonal_",
+    "generator",
+    "haar",
+    "squeezenet1_0",
+]

@@ -1,0 +1,421 @@
+r"""Power laws in data: fit by maximum likelihood, doubt by three tests.
+
+For data x and a threshold xmin, the n points of the tail x ≥ xmin are compared with
+
+.. math:: p(x) = \frac{\alpha - 1}{x_{\min}} \Bigl(\frac{x}{x_{\min}}\Bigr)^{-\alpha} ,
+
+which in y = log(x / xmin) is an exponential law of rate α - 1. A straight line on doubly logarithmic paper is no
+evidence for it. What is: a Kolmogorov-Smirnov distance that data drawn from the fit would have as well
+(:func:`bootstrap_p`), and a likelihood that alternatives do not beat: a lognormal law (in :func:`fit`) and a power law
+with an exponential cut-off (:func:`truncated`). Both alternatives are cut off below xmin as the power law is, and
+contain it as a limit, so that neither fits worse; the question is whether it fits better by more than chance.
+
+Integers follow another law, the zeta law p(k) = k^-α / ζ(α, xmin) on k = xmin, xmin + 1, …, and are fitted by it with
+``discrete=True`` (:mod:`deepdynamics.powerlaw.zeta`); without that they are refused, because the continuous law misses
+their exponent: 2.1 for 2.5.
+
+The recipe is that of Clauset, Shalizi and Newman (2009). Numpy, float64; a scale of continuous x drops out of
+everything but xmin and the rate of a cut-off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
+
+from deepdynamics._checks import Numbers, real
+from deepdynamics.powerlaw import zeta as zetalaws
+from deepdynamics.powerlaw.thresholds import least_distant, spread
+
+__all__ = ["LEAST", "PowerLaw", "TruncatedPowerLaw", "bootstrap_p", "fit", "truncated"]
+
+LEAST = 50  # points that a tail needs
+
+Array = NDArray[np.float64]
+
+_FLATTEST = 1e6  # threshold of the standard normal law beyond which its tail is exponential to rounding
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """Result of :func:`fit`; unpacks in this order, ``discrete`` left out.
+
+    ``exponent`` α; ``xmin``; ``ks`` the Kolmogorov-Smirnov distance in the tail, both ends of each step; ``n_tail``;
+    ``lognormal_ratio`` Σ log p_power - log p_lognormal over the tail, never positive where the laws are continuous;
+    ``lognormal_p`` the two-sided p-value of Vuong's test that both are equally good; ``discrete`` whether the law is
+    one of integers.
+
+    >>> exponent, xmin, *_ = PowerLaw(2.5, 1.0, 0.01, 900, -0.2, 0.7)
+    >>> exponent, xmin, PowerLaw(2.5, 1.0, 0.01, 900, -0.2, 0.7).standard_error
+    (2.5, 1.0, 0.05)
+    """
+
+    exponent: float
+    xmin: float
+    ks: float
+    n_tail: int
+    lognormal_ratio: float
+    lognormal_p: float
+    discrete: bool = False
+
+    def __iter__(self) -> Iterator[float]:
+        names = ("exponent", "xmin", "ks", "n_tail", "lognormal_ratio", "lognormal_p")
+        return iter([getattr(self, name) for name in names])
+
+    @property
+    def standard_error(self) -> float:
+        """The asymptotic standard error of the exponent at a given xmin: (α - 1)/√n, and 1/√(n var log k) under the
+        zeta law."""
+        if self.discrete:
+            return 1 / math.sqrt(self.n_tail * float(zetalaws.log_variance(self.exponent, self.xmin)))
+        return (self.exponent - 1) / math.sqrt(self.n_tail)
+
+
+@dataclass(frozen=True)
+class TruncatedPowerLaw:
+    """Result of :func:`truncated`; unpacks in this order.
+
+    ``exponent`` a and ``rate`` of p(x) ∝ x^-a e^(-rate·x); ``ratio`` Σ log p_power - log p_truncated over the tail,
+    never positive; ``p`` that of the likelihood-ratio test, chance that a true power law gives such a ratio.
+
+    >>> exponent, rate, ratio, p = truncated(np.random.default_rng(0).gamma(0.5, 10.0, 5000) + 0.5, 1.0)
+    >>> 0.07 < rate < 0.13, ratio < -100, p < 1e-9
+    (True, True, True)
+    """
+
+    exponent: float
+    rate: float
+    ratio: float
+    p: float
+
+    def __iter__(self) -> Iterator[float]:
+        return iter((self.exponent, self.rate, self.ratio, self.p))
+
+
+def fit(x: Numbers, xmin: float | None = None, discrete: bool = False) -> PowerLaw:
+    r"""The power law of the tail of ``x`` (n,) by maximum likelihood,
+
+    .. math:: \hat\alpha = 1 + n \Bigl[\sum_{i=1}^n \log \frac{x_i}{x_{\min}}\Bigr]^{-1} ,
+
+    above ``xmin``; without it, above that value of x, of those that leave a tail of 50 points, at which the
+    Kolmogorov-Smirnov distance is smallest (Clauset et al. 2009, section 3). The alternative is a lognormal law
+    truncated at xmin, by maximum likelihood; its p-value is Vuong's, 2Φ(-|R|/(s√n)) with s the standard deviation of
+    the terms of R (their appendix C). Where the tail of log x is at least as spread as an exponential law, the best
+    lognormal law is the power law itself: ratio 0, p-value 1.
+
+    With ``discrete`` the same for the zeta law, which has no closed form of α (their appendix B), and a lognormal
+    variable rounded to integers as alternative, which does not contain the zeta law: R can then have either sign.
+    Numbers on another lattice have to be divided by its step first.
+
+    Raises ``ValueError`` for data that are not positive and finite, an ``xmin`` of that kind, a tail of fewer than 50
+    points, a tail that is a single value, a tail of integers alone without ``discrete``, anything else with it.
+
+    >>> x = np.random.default_rng(0).pareto(1.5, 10_000) + 1
+    >>> found = fit(x, xmin=1.0)
+    >>> round(found.exponent, 2), round(found.standard_error, 3), found.lognormal_p > 0.1
+    (2.51, 0.015, True)
+    >>> found = fit(np.random.default_rng(0).zipf(2.5, 10_000), xmin=1, discrete=True)
+    >>> round(found.exponent, 2), round(found.standard_error, 3)
+    (2.49, 0.017)
+    """
+    values = _checked(x, discrete)
+    if xmin is not None:
+        _check_xmin(xmin, discrete)
+        _check_count(int((values >= xmin).sum()), f"above xmin = {xmin:.6g}")
+    if discrete:
+        return _fit_integers(values, xmin)
+    logs = np.log(values)
+    if xmin is None:
+        exponent, start, ks = _search(logs)
+        xmin = float(values[start])
+    else:
+        start = int(np.searchsorted(values, xmin))
+        exponent, ks = _distance(logs[start:], math.log(xmin))
+    _refuse_integers(values[start:])
+    y = np.maximum(logs[start:] - math.log(xmin), 0)
+    ratio, p = _against_lognormal(y)
+    return PowerLaw(exponent, float(xmin), ks, len(y), ratio, p)
+
+
+def _fit_integers(values: Array, xmin: float | None) -> PowerLaw:
+    if xmin is None:
+        exponent, xmin, ks = zetalaws.search(values, LEAST)
+        tail = values[values >= xmin]
+    else:
+        tail = values[values >= xmin]
+        _check_spread(tail[-1] - xmin, xmin)
+        exponent, ks = zetalaws.distance(tail, xmin)
+    ratio, p = zetalaws.against_lognormal(tail, xmin, exponent)
+    return PowerLaw(exponent, float(xmin), ks, len(tail), ratio, p, discrete=True)
+
+
+def truncated(x: Numbers, xmin: float, discrete: bool = False) -> TruncatedPowerLaw:
+    r"""The power law with an exponential cut-off, p(x) ∝ x^{-a} e^{-rate·x} on x ≥ ``xmin``, by maximum likelihood over
+    all a and rate ≥ 0, and the likelihood ratio of the pure power law to it; with ``discrete`` both are laws of
+    integers.
+
+    The laws are nested, so that the p-value is P(χ²₁ > 2|R|) (Wilks); with rate = 0 on the edge of what is allowed it
+    errs on the side of the power law, by up to a factor of two.
+
+    Raises ``ValueError`` as :func:`fit` does; ``RuntimeError`` where the maximum is not found.
+
+    >>> rng = np.random.default_rng(0)
+    >>> truncated(rng.pareto(0.5, 2000) + 1, 1.0).p > 0.01, truncated(rng.exponential(1, 2000) + 1, 1.0).p < 1e-9
+    (True, True)
+    """
+    values = _checked(x, discrete)
+    _check_xmin(xmin, discrete)
+    tail = values[values >= xmin]
+    y = np.log(tail / xmin)
+    _check_count(len(y), f"above xmin = {xmin:.6g}")
+    _check_spread(y.sum(), xmin)
+    top, means = y[-1], np.array([y.mean(), np.exp(y - y[-1]).mean()])
+    if discrete:
+        alpha = float(zetalaws.exponents(means[0], xmin))
+        pure = -alpha * (means[0] + math.log(xmin)) - float(zetalaws.log_zeta(alpha, xmin))  # mean log-likelihood of k
+    else:
+        _refuse_integers(tail)
+        pure = -1 - math.log(means[0])  # of y
+
+    def negative(parameters: Array) -> tuple[float, Array]:
+        slope, cut = parameters[0], math.exp(parameters[1])
+        if discrete:
+            log_norm, expected = _truncated_sums(slope + 1, cut, top, xmin)
+        else:
+            log_norm, expected = _truncated_moments(slope, cut, top)
+        gradient = means - expected
+        value = slope * means[0] + cut * means[1] + log_norm
+        if discrete:
+            value += means[0]
+        return value, np.array([gradient[0], cut * gradient[1]])
+
+    starts = [np.array([1 / means[0], -5.0]), np.array([0.0, 0.0])]
+    bounds = [(None, None), (-40.0, 12.0)]
+    found = [optimize.minimize(negative, s, jac=True, method="L-BFGS-B", bounds=bounds, tol=1e-13) for s in starts]
+    best = min(found, key=lambda result: float(result.fun))
+    if not math.isfinite(best.fun):
+        raise RuntimeError(f"no power law with a cut-off was found for {len(y)} values above xmin = {xmin:.6g}")
+    ratio = min(0.0, len(y) * float(pure + best.fun))
+    rate = math.exp(best.x[1] - top) / xmin
+    return TruncatedPowerLaw(1 + float(best.x[0]), rate, ratio, float(stats.chi2.sf(-2 * ratio, 1)))
+
+
+def bootstrap_p(
+    fit: PowerLaw,
+    x: Numbers,
+    *,
+    count: int,
+    seed: int | np.random.Generator,
+    xmin: float | None = None,
+) -> float:
+    """How often data drawn from ``fit`` are farther from their own best power law than ``x`` is from it: the share of
+    ``count`` synthetic data sets whose Kolmogorov-Smirnov distance is at least ``fit.ks``.
+
+    Semi-parametric (Clauset et al. 2009, section 4.1): each value comes from the power law with probability n_tail/n,
+    else from the values of x below xmin; each data set is fitted as x was, by the same kind of law, with its own search
+    for xmin, or at ``xmin`` where that was given. The authors reject a power law below 0.1. Resolution: 1/(2√count).
+
+    Raises ``ValueError`` for a ``count`` below 1, and where ``fit`` is no fit to ``x``.
+
+    >>> x = np.random.default_rng(0).pareto(1.5, 200) + 1
+    >>> 0.1 < bootstrap_p(globals()["fit"](x), x, count=100, seed=0) <= 1
+    True
+    """
+    if isinstance(count, bool) or count < 1 or count != int(count):
+        raise ValueError(f"count = {count!r}: a positive integer is allowed")
+    values = _checked(x, fit.discrete)
+    body = values[: max(len(values) - fit.n_tail, 0)]
+    if fit.n_tail > len(values) or (len(body) and body[-1] >= fit.xmin) or values[len(body)] < fit.xmin * (1 - 1e-12):
+        raise ValueError(
+            f"fit has {fit.n_tail} points above {fit.xmin:.6g}: a fit to the {len(values)} values of x is needed"
+        )
+    rng, exceeding = np.random.default_rng(seed), 0
+    if not fit.discrete:
+        body = np.log(body)
+    for _ in range(count):
+        tail = rng.binomial(len(values), fit.n_tail / len(values)) if len(body) else len(values)
+        synthetic = _draw(fit, tail, rng)
+        if len(body):
+            synthetic = np.concatenate([rng.choice(body, len(values) - tail), synthetic])
+        synthetic.sort()
+        exceeding += _ks(synthetic, fit, searching=xmin is None) >= fit.ks
+    return exceeding / count
+
+
+def _draw(fit: PowerLaw, count: int, rng: np.random.Generator) -> Array:
+    """Logarithms of numbers from a continuous law, and the numbers themselves from a discrete one."""
+    if fit.discrete:
+        return zetalaws.draw(rng, count, fit.exponent, fit.xmin)
+    return math.log(fit.xmin) + rng.exponential(1 / (fit.exponent - 1), count)
+
+
+def _ks(ordered: Array, fit: PowerLaw, searching: bool) -> float:
+    """Distance of such ascending numbers from the best law of the same kind, with its own threshold or that of fit."""
+    if fit.discrete:
+        if searching:
+            return zetalaws.search(ordered, LEAST)[2]
+        return zetalaws.distance(ordered[np.searchsorted(ordered, fit.xmin) :], fit.xmin)[1]
+    if searching:
+        return _search(ordered)[2]
+    start = math.log(fit.xmin)
+    return _distance(ordered[np.searchsorted(ordered, start) :], start)[1]
+
+
+def _checked(x: Numbers, discrete: bool) -> Array:
+    """The data, ascending."""
+    values = real("x", x)
+    if values.ndim != 1:
+        raise ValueError(f"x of shape {values.shape}: a list of numbers is allowed")
+    good = np.isfinite(values) & (values > 0)
+    if not good.all():
+        bad = values[~good]
+        raise ValueError(f"x has {len(bad)} values such as {bad[0]}: positive finite numbers are allowed")
+    whole = values == np.floor(values)
+    if discrete and not whole.all():
+        raise ValueError(f"x has values such as {values[~whole][0]}: with discrete=True integers are allowed")
+    _check_count(len(values), "in all")
+    return np.sort(values)
+
+
+def _check_xmin(xmin: float, discrete: bool) -> None:
+    if not 0 < xmin < math.inf:
+        raise ValueError(f"xmin = {xmin}: a positive finite number is allowed")
+    if discrete and xmin != math.floor(xmin):
+        raise ValueError(f"xmin = {xmin}: with discrete=True a positive integer is allowed")
+
+
+def _refuse_integers(tail: Array) -> None:
+    """Beyond 2^52 every float64 is an integer, which says nothing."""
+    if tail[0] < 2**52 and (tail == np.floor(tail)).all():
+        raise ValueError(
+            f"x has integers and nothing else from {tail[0]:.6g} on: discrete=True fits them, the continuous law would "
+            "miss their exponent"
+        )
+
+
+def _check_count(count: int, where: str) -> None:
+    if count < LEAST:
+        raise ValueError(f"x has {count} points {where}: at least {LEAST} are needed")
+
+
+def _check_spread(total: float, xmin: float) -> None:
+    if not total > 0:
+        raise ValueError(f"x has a single value above xmin = {xmin:.6g}: a power law needs values that differ")
+
+
+def _distance(logs: Array, start: float) -> tuple[float, float]:
+    """Exponent and Kolmogorov-Smirnov distance of the tail with these ascending logarithms above ``start``."""
+    y = np.maximum(logs - start, 0)
+    _check_spread(y.sum(), math.exp(start))
+    slope = len(y) / float(y.sum())
+    model = -np.expm1(-slope * y)
+    steps = np.arange(len(y) + 1) / len(y)
+    return 1 + slope, float(max((steps[1:] - model).max(), (model - steps[:-1]).max()))
+
+
+def _search(logs: Array) -> tuple[float, int, float]:
+    """Exponent, index of xmin and distance of the best tail of ascending logarithms."""
+    n = len(logs)
+    first = np.flatnonzero(np.r_[True, np.diff(logs) > 0])
+    first = first[first <= n - LEAST]
+    sizes = n - first
+    total = np.cumsum((logs - logs[0])[::-1])[::-1][first] - sizes * (logs[first] - logs[0])
+    usable = total > 1e-12 * sizes
+    if not usable.any():
+        raise ValueError(f"x has a single value in its tail of {LEAST} points: a power law needs values that differ")
+    first, sizes = first[usable], sizes[usable]
+    slopes = sizes / total[usable]
+
+    def distances(chosen: NDArray[np.int64], points: int) -> Array:
+        start, m, ranks = first[chosen, None], sizes[chosen, None], spread(sizes[chosen], points)
+        above = logs[start + ranks] - logs[start]
+        gap = (ranks + 1) / m + np.expm1(-slopes[chosen, None] * above)  # upper end of a step - model
+        return np.maximum(gap, 1 / m - gap).max(1)  # type: ignore[no-any-return]
+
+    best, ks = least_distant(distances, sizes)
+    return 1 + float(slopes[best]), int(first[best]), ks
+
+
+def _against_lognormal(y: Array) -> tuple[float, float]:
+    """Log-likelihood ratio of the exponential law of y ≥ 0 to the best normal law cut off below 0, and Vuong's p.
+
+    With mean and variance matched, as maximum likelihood asks, one equation is left, for the threshold a in units of
+    the standard deviation: var y / (mean y)² = v(a), which rises from 0 to 1.
+    """
+    mean = float(y.mean())
+    spread = float(y.var()) / mean**2
+    if spread >= _relative_variance(_FLATTEST)[0]:
+        return 0.0, 1.0
+    a = float(optimize.brentq(lambda a: _relative_variance(a)[0] - spread, -1e6, _FLATTEST, xtol=1e-12, rtol=1e-14))
+    _, excess, hazard = _relative_variance(a)
+    sigma = mean / excess
+    normal = math.log(hazard / sigma) - a * y / sigma - y**2 / (2 * sigma**2)
+    terms = -math.log(mean) - y / mean - normal
+    ratio, deviation = min(0.0, float(terms.sum())), float(terms.std())
+    return ratio, float(2 * special.ndtr(ratio / (deviation * math.sqrt(len(y))))) if deviation > 0 else 1.0
+
+
+def _relative_variance(a: float) -> tuple[float, float, float]:
+    """For z standard normal given z > a: var z / (mean z - a)², mean z - a, and mean z, which is the hazard rate.
+
+    Above 3 by the continued fraction of the hazard, a + 1/(a + 2/(a + 3/(a + …))), which subtracts nothing.
+    """
+    if a > 3:
+        rest = 0.0
+        for k in range(200, 1, -1):
+            rest = k / (a + rest)
+        return rest * (a + rest) - 1, 1 / (a + rest), a + 1 / (a + rest)
+    hazard = math.sqrt(2 / math.pi) / float(special.erfcx(a / math.sqrt(2)))
+    excess = hazard - a
+    return (1 - excess * hazard) / excess**2, excess, max(hazard, 5e-324)
+
+
+def _truncated_moments(slope: float, cut: float, top: float) -> tuple[float, Array]:
+    """Logarithm of ∫ exp(-slope·y - cut·e^(y - top)) dy over y ≥ 0, and the means of y and e^(y - top) under that law.
+
+    Gauss-Legendre on panels of at most one e-fold, up to where the cut-off leaves less than e^-700 of anything.
+    """
+    end = max(top + math.log(700 / cut + 700 * abs(min(slope, 0.0))), 1.0)
+    if slope > 0:
+        end = min(end, max(50 / slope, 1.0))
+    panels = math.ceil(max(end, 1) * max(1.0, min(slope, 20.0)))
+    width = end / panels
+    y = ((np.arange(panels) + 0.5)[:, None] * width + 0.5 * width * _NODES).ravel()
+    weights = np.tile(0.5 * width * _WEIGHTS, panels)
+    scaled = np.exp(np.minimum(y - top, 700.0))
+    exponent = -slope * y - cut * scaled
+    highest = float(exponent.max())
+    density = weights * np.exp(exponent - highest)
+    norm = float(density.sum())
+    return highest + math.log(norm), np.array([density @ y, density @ scaled]) / norm
+
+
+def _truncated_sums(a: float, cut: float, top: float, xmin: float) -> tuple[float, Array]:
+    """Logarithm of Σ (k/xmin)^-a e^(-cut·k/k_top) over k ≥ xmin, with k_top = xmin·e^top, and the means of log(k/xmin)
+    and k/k_top under that law.
+
+    The first 2048 terms one by one; the rest by the midpoint rule read backwards, Σ_{k≥K} f(k) = ∫_{K-½} f + f'(K -
+    ½)/24 - …, whose next term is beyond float64 where f varies that little from k to k + 1, or is itself zero.
+    """
+    k = xmin + np.arange(2048.0)
+    edge = k[-1] + 0.5
+    log_edge = math.log(edge / xmin)
+    y, high = np.log(k / xmin), np.exp(np.log(k / xmin) - top)
+    log_tail, (mean_log, mean_high) = _truncated_moments(a - 1, cut, top - log_edge)
+    log_tail += math.log(edge) - a * log_edge
+    exponent = -a * y - cut * high
+    highest = max(float(exponent.max()), log_tail)
+    direct, tail = np.exp(exponent - highest), math.exp(log_tail - highest)
+    edge_high = math.exp(log_edge - top)
+    value = math.exp(-a * log_edge - cut * edge_high - highest) / 24
+    rate = -(a + cut * edge_high) / edge  # f'/f at the edge
+    norm = direct.sum() + tail + value * rate
+    first = direct @ y + tail * (mean_log + log_edge) + value * (rate * log_edge + 1 / edge)
+    second = direct @ high + tail * mean_high + value * (rate * edge_high + edge_high / edge)
+    return highest + math.log(norm), np.array([first, second]) / norm

@@ -1,0 +1,46 @@
+"""Two cold executions of a chapter give the same outputs, to the last digit and the last pixel."""
+
+from pathlib import Path
+
+import build
+import execute
+import pytest
+import records
+from deepdynamics import data
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAPTERS = records.notebooks(ROOT)
+TODAYS = CHAPTERS[int(build.stamp(ROOT)[:8], 16) % len(CHAPTERS)]  # another chapter after another change
+
+
+def outputs(notebook) -> list[dict]:
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    found = [(o.get("data") or {}) | {"text": o.get("text")} for cell in cells for o in cell.outputs]
+    return [{kind: str(value) for kind, value in data.items()} for data in found]
+
+
+@pytest.mark.parametrize("chapter", [c if c == TODAYS else pytest.param(c, marks=pytest.mark.long) for c in CHAPTERS])
+def test_second_execution_gives_the_same_outputs(chapter):
+    first = records.find(ROOT, chapter)
+    if first is None:
+        pytest.skip("not built yet: make book")
+    if first.data["inventory"] != data.inventory():
+        pytest.skip("built with other data than there are now: make book")
+    failure, notebook, _ = execute.run(ROOT, chapter)
+    assert failure is None, failure
+    before, after = outputs(first.notebook), outputs(notebook)
+    assert len(before) == len(after)
+    for number, (one, two) in enumerate(zip(before, after, strict=True)):
+        assert one == two, f"{chapter}: output {number} differs ({', '.join(k for k in one if one[k] != two.get(k))})"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_chapter_keeps_its_budget(chapter):
+    """90 s on one thread and 1.5 GiB, no widget state, no addresses of objects."""
+    record = records.find(ROOT, chapter)
+    if record is None:
+        pytest.skip("not built yet: make book")
+    assert record.data["cpu_seconds"] <= 90  # and not the seconds on the wall: other work slows those down
+    assert record.data["peak_mb"] <= 1536
+    assert "widgets" not in record.notebook.metadata
+    assert not [o for o in outputs(record.notebook) if " at 0x" in str(o.get("text/plain", "")) + str(o["text"])]
