@@ -27,6 +27,8 @@ import torch
 from torch import Tensor
 
 from deepdynamics._checks import Numbers, tensor
+from deepdynamics.jacobian.chain import layer_factor
+from deepdynamics.jacobian.gram import determined, eigenpairs, roots
 from deepdynamics.networks import Seed, generator
 
 __all__ = ["Autoencoders", "History", "Triplets"]
@@ -283,7 +285,7 @@ class Autoencoders:
         """
         if not 0 <= run < self.runs:
             raise ValueError(f"run = {run}: 0 to {self.runs - 1} are allowed")
-        return self._slope(self.encode(X))[run, :, :, None] * self.weights[run]
+        return layer_factor(self._slope(self.encode(X))[run], self.weights[run])
 
     def singular_values(self, X: Numbers) -> Tensor:
         """Singular values of J(x), descending, (runs, n, min(hidden, visible)), in float64.
@@ -299,15 +301,14 @@ class Autoencoders:
         count = min(self.hidden, self.visible)
         rows = []
         for d, K in zip(slope, kernel, strict=True):  # a run at a time: n hidden² numbers
-            squares = torch.linalg.eigvalsh(d[:, :, None] * K * d[:, None, :])
-            rows.append(squares.flip(1)[:, :count].clamp(min=0).sqrt())
+            rows.append(roots(d[:, :, None] * K * d[:, None, :])[:, :count])
         return torch.stack(rows)
 
     def triplets(self, X: Numbers, k: int, *, trailing: bool = False) -> Triplets:
         """The ``k`` leading singular triplets of J(x), or with ``trailing`` the last ``k`` of all min(hidden, visible).
 
-        In float64, from the Gram matrix: right singular vectors are Jᵀu/s, and columns are NaN where s is below 1e-7 of
-        the largest, where this does not determine them.
+        In float64, from the Gram matrix, by the rule of :mod:`deepdynamics.jacobian.gram`: columns of V are zero where
+        s, at most 1e-7 of the largest, does not determine them.
 
         >>> nets, X = Autoencoders(1, 6, 3, dtype=torch.float64), np.full((1, 6), 0.5)
         >>> U, s, V = nets.triplets(X, k=3)
@@ -321,12 +322,10 @@ class Autoencoders:
         wanted = slice(count - k, count) if trailing else slice(0, k)
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         for d, K, W in zip(slope, kernel, self.weights.double(), strict=True):
-            squares, vectors = torch.linalg.eigh(d[:, :, None] * K * d[:, None, :])
-            values, U = squares.flip(1).clamp(min=0).sqrt(), vectors.flip(2)
-            s, U = values[:, wanted], U[:, :, wanted]
+            values, vectors = eigenpairs(d[:, :, None] * K * d[:, None, :])
+            s, U = values[:, wanted], vectors[:, :, wanted]
             V = (W.T @ (d[:, :, None] * U)) / s[:, None]
-            V = V.masked_fill((s <= 1e-7 * values[:, :1])[:, None], torch.nan)
-            found.append((U, s, V))
+            found.append((U, s, determined(V, s, values[:, :1])))
         U, s, V = (torch.stack(parts) for parts in zip(*found, strict=True))
         return Triplets(U, s, V)
 

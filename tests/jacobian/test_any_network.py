@@ -17,6 +17,7 @@ from deepdynamics.jacobian import (
     cumulative_spectra,
     cumulative_triplets,
     difference_gains,
+    gram_singular_values,
     jacobian,
     layer_jacobians,
     leading_vectors,
@@ -30,7 +31,6 @@ from deepdynamics.jacobian import (
     singular_values,
     spectral_sums,
     top_singular,
-    wide_singular_values,
 )
 from deepdynamics.jacobian.inputs import at_input
 from deepdynamics.jacobian.linearise import PATHS, UNTRACED, confirmed, gradient, linearised, plain_kernels, products
@@ -434,7 +434,7 @@ def test_a_margin_can_still_be_differentiated():
         (lambda V: span_noise(V, 2, seed=0), (torch.eye(3, dtype=F64)[:, :2],)),
         (known_tangents, (normal(1, 4, 5),)),
         (nearest_difference, (normal(1, 4, 5), normal(3, 1, 4, 5, seed=1))),
-        (wide_singular_values, (normal(2, 3),)),
+        (gram_singular_values, (normal(2, 3),)),
         (lambda J: list(leading_vectors(J, 1)), (normal(2, 3),)),
         (participation_ratio, (normal(2, 3).abs(),)),
         (cumulative_shares, (torch.eye(4, dtype=F64)[:, :2], normal(4, 3))),

@@ -1,27 +1,21 @@
-"""Jacobians against finite differences and identities; products of them against many digits and known answers."""
+"""Jacobians against finite differences, automatic differentiation and identities."""
 
 import math
-from functools import reduce
 
-import mpmath
-import numpy as np
 import pytest
-import scipy.linalg
-import sympy
 import torch
 from deepdynamics.jacobian import (
+    cumulative_jacobian,
+    cumulative_jacobians,
     difference_gains,
+    homogeneous_parts,
     jacobian,
     layer_jacobians,
-    lyapunov_exponents,
-    product_singular_values,
     pushforward,
     singular_values,
 )
-from deepdynamics.networks import CNN, MLP, generator, haar
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from scipy.special import digamma
+from deepdynamics.jacobian.chain import multiplied
+from deepdynamics.networks import CNN, MLP, generator, small
 
 F64 = torch.float64
 SMOOTH = MLP((6, 9, 8, 4), "tanh", weight_var=2.0, bias_var=0.1, seed=0, dtype=F64)
@@ -33,15 +27,6 @@ NETWORKS = [(SMOOTH, (6,)), (WIDENING, (3,)), (KINKS, (6,)), (IMAGES, (1, 6, 6))
 
 def point(shape, seed=5):
     return torch.randn(shape, generator=generator(seed), dtype=F64)
-
-
-def multiply(factors):
-    return reduce(lambda product, factor: factor @ product, factors)
-
-
-def gaussian_factors(count, n, seed, draw=None):
-    draw = draw or generator(seed)
-    return [torch.randn(n, n, generator=draw, dtype=F64) for _ in range(count)]
 
 
 @pytest.mark.parametrize(("net", "shape"), NETWORKS)
@@ -61,7 +46,7 @@ def test_jacobian_is_what_finite_differences_say(net, shape):
 def test_chain_rule_and_adjoint(net, shape):
     x = point(shape)
     J, factors = jacobian(net, x), layer_jacobians(net.layers, x)
-    torch.testing.assert_close(multiply(factors), J, rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(multiplied(factors), J, rtol=1e-11, atol=1e-12)
     u, v = point(J.shape[0], 6), point(J.shape[1], 7)
     _, jv = torch.func.jvp(net, (x,), (v.view(shape),))
     _, pull = torch.func.vjp(net, x)
@@ -72,7 +57,7 @@ def test_chain_rule_and_adjoint(net, shape):
 
 def test_order_of_the_product_matters():
     factors = layer_jacobians(MLP((7, 7, 7, 7), "tanh", weight_var=2.0, seed=0, dtype=F64).layers, point(7))
-    right, reversed_ = (torch.linalg.svdvals(multiply(f)) for f in (factors, factors[::-1]))
+    right, reversed_ = (torch.linalg.svdvals(multiplied(f)) for f in (factors, factors[::-1]))
     assert (right / reversed_ - 1).abs().max() > 0.05
 
 
@@ -98,7 +83,7 @@ def test_pushforward_is_the_jacobian_of_every_prefix_times_the_vector(net, shape
     single = pushforward(net.layers, x[0], v[0])
     for depth in range(1, len(net.layers) + 1):
         for row in range(2):
-            J = multiply(layer_jacobians(net.layers[:depth], x[row]))
+            J = multiplied(layer_jacobians(net.layers[:depth], x[row]))
             torch.testing.assert_close(carried[depth - 1][row].flatten(), J @ v[row].flatten(), rtol=1e-11, atol=1e-12)
         torch.testing.assert_close(single[depth - 1], carried[depth - 1][0], rtol=1e-11, atol=1e-12)
 
@@ -145,172 +130,92 @@ def test_jacobian_rejects_maps_without_a_tensor():
         layer_jacobians([], torch.ones(2))
 
 
-# ------------------------------------------------------------------------------------------- products of many factors
+# ------------------------------------------------------------------- from the input, in a CNN that is piecewise linear
+
+SIDE = 8  # images of 64 pixels, on which everything dense is instant
 
 
-def many_digits(factors, digits):
-    """log singular values by an eigendecomposition of P Pᵀ with ``digits`` digits."""
-    with mpmath.workdps(digits):
-        product = reduce(lambda p, a: mpmath.matrix(a.tolist()) * p, factors, mpmath.eye(factors[0].shape[1]))
-        squares = mpmath.eigsy(product * product.T, eigvals_only=True)
-        return np.sort([float(mpmath.log(s) / 2) for s in squares])[::-1]
+@pytest.fixture(scope="module")
+def net():
+    """A trained network with biases, in float64."""
+    made = small.network(SIDE, weight_var=2.0, seed=1, dtype=F64)
+    X = torch.randn(60, 1, SIDE, SIDE, generator=generator(2), dtype=F64)
+    small.train(made, X, torch.arange(60) % 10, epochs=5, batch=20, seed=3)
+    return made.requires_grad_(False)
 
 
-@pytest.mark.parametrize(("count", "digits", "bound"), [(10, 80, 1e-11), (60, 300, 1e-10)])
-def test_gaussian_products_against_many_digits(count, digits, bound):
-    factors = gaussian_factors(count, 12, seed=0)
-    ours = product_singular_values(factors).numpy()
-    # Rounding 1e-16 times the condition of the factors (up to about 1e3 here), a few times.
-    assert np.abs(ours - many_digits(factors, digits)).max() < bound
-    if count == 60:  # what the ordinary SVD makes of it: noise instead of the smallest
-        svd = torch.linalg.svdvals(multiply(factors)).log().numpy()
-        assert np.abs(ours - svd).max() > 5
+@pytest.fixture(scope="module")
+def x():
+    return torch.randn(1, SIDE, SIDE, generator=generator(4), dtype=F64)
 
 
-def test_powers_of_a_hilbert_matrix():
-    hilbert = scipy.linalg.hilbert(6)
-    logs = product_singular_values([torch.tensor(hilbert)] * 8).numpy()
-    with mpmath.workdps(60):
-        eigenvalues = mpmath.eigsy(mpmath.matrix(hilbert.tolist()), eigvals_only=True)
-        expected = np.sort([8 * float(mpmath.log(e)) for e in eigenvalues])[::-1]
-    assert logs[[0, -1]] / math.log(10) == pytest.approx([1.674, -55.724], abs=5e-4)
-    # The condition of the matrix, 1.5e7, times rounding, at each of 8 factors.
-    np.testing.assert_allclose(logs, expected, rtol=0, atol=1e-8)
+def test_cumulative_jacobians_are_those_of_automatic_differentiation(net, x):
+    found = cumulative_jacobians(net.layers, x)
+    for depth, J in enumerate(found, start=1):
+        f = torch.nn.Sequential(*net.layers[:depth])
+        assert torch.allclose(J, jacobian(f, x), rtol=1e-12, atol=1e-13)
+        assert torch.allclose(J, cumulative_jacobian(net.layers[:depth], x), rtol=1e-12, atol=1e-13)
 
 
-@given(
-    n=st.integers(1, 8),
-    depth=st.integers(1, 40),
-    spread=st.floats(0, 4),
-    seed=st.integers(0, 10**6),
-    sizes=st.booleans(),
-)
-@settings(max_examples=60, deadline=None)
-def test_products_with_known_answers(n, depth, spread, seed, sizes):
-    # J^l = U_l diag(s_l) U_{l-1}ᵀ with the s_l of every layer in the same order: the logs add up. Spans up to
-    # 4 · 40 · n e-folds go through the pieces. Layers of other widths carry the same n singular values.
-    draw = generator(seed)
-    widths = [n + (seed // 7**i) % 4 if sizes else n for i in range(depth + 1)]
-    bases = [haar(w, n, seed=draw) for w in widths]
-    gaps = spread * torch.rand(depth, n, generator=draw, dtype=F64)
-    logs = torch.randn(depth, 1, generator=draw, dtype=F64) - gaps.cumsum(1)
-    factors = [bases[i + 1] * logs[i].exp() @ bases[i].T for i in range(depth)]
-    expected = logs.sum(0).sort(descending=True).values
-    ours = product_singular_values(factors)[:n]
-    # One factor has a condition of up to e^{4n}; 1e-16 times that, depth times.
-    bound = 1e-13 * depth * math.exp(gaps.sum(1).max().item())
-    torch.testing.assert_close(ours, expected, rtol=0, atol=max(bound, 1e-11))
+def test_the_chain_rule_puts_the_last_layer_on_the_left(net, x):
+    single = layer_jacobians(net.layers, x)
+    product = single[0]
+    for J, cumulative in zip(single[1:], cumulative_jacobians(net.layers, x)[1:], strict=True):
+        product = J @ product
+        assert torch.allclose(product, cumulative, rtol=1e-12, atol=1e-13)
 
 
-def test_pieces_join_without_a_seam():
-    # 16 x 16 Gaussian factors, 300 of them: 500 e-folds, so three pieces. The determinant is the sum of all logs, and
-    # the transposed product has the same singular values with everything running the other way.
-    factors = gaussian_factors(300, 16, seed=3)
-    logs = product_singular_values(factors)
-    assert logs[0] - logs[-1] > 450 and (logs.diff() < 0).all()
-    determinants = sum(torch.linalg.slogdet(f).logabsdet for f in factors)
-    assert logs.sum().item() == pytest.approx(determinants.item(), abs=1e-9)
-    torch.testing.assert_close(product_singular_values([f.T for f in factors[::-1]]), logs, rtol=0, atol=1e-10)
-    with pytest.raises(RuntimeError, match="within sweeps = 1"):
-        product_singular_values(factors, sweeps=1)
+def test_inside_its_cell_the_network_is_linear(net, x):
+    """Finite differences of a piecewise linear map have no error but rounding, whatever the step."""
+    J = cumulative_jacobian(net.layers, x)
+    step = 1e-7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(5), dtype=F64)
+    # the output is of order one with rounding 1e-16, over a change of 1e-6
+    assert torch.allclose(net(x + step) - net(x), J @ step.flatten(), atol=1e-14)
 
 
-@given(seed=st.integers(0, 10**6), scale=st.floats(-5, 5))
-@settings(max_examples=25, deadline=None)
-def test_invariances(seed, scale):
-    draw = generator(seed)
-    factors = gaussian_factors(6, 7, seed, draw)
-    logs = product_singular_values(factors)
-    rotation = haar(7, 7, seed=draw)
-    turned = [*factors[:3], rotation, rotation.T, *factors[3:], rotation]
-    # Condition of random 7 x 7 matrices: nearly always below 1e4.
-    torch.testing.assert_close(product_singular_values(turned), logs, rtol=0, atol=1e-9)
-    scaled = [math.exp(scale) * f for f in factors]
-    torch.testing.assert_close(product_singular_values(scaled), logs + 6 * scale, rtol=0, atol=1e-9)
-    grouped = [factors[1] @ factors[0], *factors[2:]]
-    torch.testing.assert_close(product_singular_values(grouped), logs, rtol=0, atol=1e-7)
+def test_jacobians_follow_the_type_of_the_input(x):
+    single = small.network(SIDE, seed=1)
+    twin = small.network(SIDE, seed=1, dtype=F64)
+    pairs = zip(
+        cumulative_jacobians(single.layers, x.float()),
+        cumulative_jacobians(twin.layers, x),
+        strict=True,
+    )
+    for J, exact in pairs:
+        assert J.dtype == torch.float32
+        assert float((J - exact).abs().max()) < 1e-5 * float(exact.abs().max())
 
 
-@pytest.mark.parametrize("size", [1e155, 1e-165, 1e300])
-def test_factors_of_any_size(size):
-    logs = product_singular_values([size * torch.eye(2, dtype=F64)] * 3)
-    assert logs.tolist() == pytest.approx([3 * math.log(size)] * 2, rel=1e-14)
+def test_untrained_networks_of_one_seed_have_proportional_jacobians(x):
+    """Without biases ReLU is homogeneous in the weights too: l layers multiply by (standard deviation)^l."""
+    pairs = [cumulative_jacobians(small.network(SIDE, weight_var=v, seed=1, dtype=F64).layers, x) for v in (0.5, 2.0)]
+    for depth, (a, b) in enumerate(zip(*pairs, strict=True), start=1):
+        assert torch.allclose(2.0**depth * a, b, rtol=1e-12, atol=1e-13)
 
 
-@given(seed=st.integers(0, 10**6), depth=st.integers(1, 6), n=st.integers(1, 6), keep=st.integers(1, 6))
-@example(seed=2, depth=3, n=2, keep=2)  # rank one, which the last factor cancels
-@settings(max_examples=60, deadline=None)
-def test_exact_zeros_are_exact(seed, depth, n, keep):
-    # Small integers and masked rows, as in a ReLU network: the rank is known exactly.
-    rng = np.random.default_rng(seed)
-    integers = [rng.integers(-2, 3, (n, n)) * (rng.random((n, 1)) < keep / 6) for _ in range(depth)]
-    rank = sympy.Matrix(reduce(lambda p, a: a @ p, integers)).rank()
-    logs = product_singular_values([torch.tensor(a, dtype=F64) for a in integers])
-    assert torch.isfinite(logs[:rank]).all() and (logs[rank:] == -math.inf).all() and len(logs) == n
+def test_output_is_its_linear_part_plus_that_of_the_biases(net, x):
+    linear, constant = homogeneous_parts(net, x)
+    assert torch.allclose(linear, cumulative_jacobian(net.layers, x) @ x.flatten(), atol=1e-13)
+    assert torch.allclose(linear + constant, net(x), atol=1e-13)
+    assert float(constant.norm()) > 0.01 * float(linear.norm())  # training gave it biases
 
 
-def test_rectangular_factors():
-    factors = [torch.randn(s, generator=generator(i), dtype=F64) for i, s in enumerate([(9, 5), (4, 9), (7, 4)])]
-    logs = product_singular_values(factors)
-    expected = torch.linalg.svdvals(multiply(factors))
-    assert logs.shape == (5,) and logs[4] == -math.inf
-    torch.testing.assert_close(logs[:4], expected[:4].log(), rtol=0, atol=1e-12)
+def test_without_biases_the_network_is_its_linear_part(x):
+    bare = small.network(SIDE, weight_var=2.0, seed=1, dtype=F64)
+    linear, constant = homogeneous_parts(bare, x)
+    assert torch.allclose(linear, bare(x), rtol=1e-12) and not constant.any()
 
 
 @pytest.mark.parametrize(
-    ("factors", "options", "message"),
+    "call, message",
     [
-        ([], {}, "factors is empty"),
-        ([torch.ones(2, 3), torch.ones(2, 3)], {}, r"factors\[1\] of shape \(2, 3\)"),
-        ([torch.tensor([[math.nan]])], {}, r"factors\[0\]"),
-        ([torch.ones(2)], {}, r"factors\[0\]"),
-        ([torch.ones(2, 2)], {"sweeps": 0}, "sweeps = 0"),
+        (lambda net, x: cumulative_jacobians([], x), "layers is empty"),
+        (lambda net, x: cumulative_jacobian([], x), "layers is empty"),
+        (lambda net, x: cumulative_jacobians(net.layers, x + torch.inf), "a finite floating point input"),
+        (lambda net, x: cumulative_jacobian(net.layers, x.long()), "type torch.int64"),
+        (lambda net, x: homogeneous_parts(net, x + torch.nan), "a finite floating point input"),
     ],
 )
-def test_product_rejects(factors, options, message):
+def test_cumulative_jacobians_reject(net, x, call, message):
     with pytest.raises(ValueError, match=message):
-        product_singular_values(factors, **options)
-
-
-# ------------------------------------------------------------------------------------------------- Lyapunov exponents
-
-
-def test_lyapunov_exponents_are_those_of_every_prefix():
-    net = MLP((6, 9, 8, 4), "relu", weight_var=2.0, bias_var=0.1, seed=2, dtype=F64)
-    x = point(6)
-    exponents = lyapunov_exponents(net.layers, x)
-    factors = layer_jacobians(net.layers, x)
-    assert exponents.shape == (3, 6)
-    for depth in range(1, 4):
-        alone = product_singular_values(factors[:depth]) / depth
-        torch.testing.assert_close(exponents[depth - 1, : len(alone)], alone, rtol=1e-12, atol=1e-12)
-        assert (exponents[depth - 1, len(alone) :] == -math.inf).all()
-
-
-def test_lyapunov_exponents_of_a_deep_network_against_many_digits():
-    net = MLP((8,) * 41, "tanh", weight_var=1.0, bias_var=0.05, readout="activated", seed=2, dtype=F64)
-    x = point(8)
-    exponents = lyapunov_exponents(net.layers, x)[-1].numpy()
-    expected = many_digits([f.numpy() for f in layer_jacobians(net.layers, x)], 200) / 40
-    np.testing.assert_allclose(exponents, expected, rtol=0, atol=1e-12)
-
-
-def test_lyapunov_exponents_of_orthogonal_layers_are_log_sigma():
-    net = MLP((10,) * 31, "linear", weight_var=1.69, init="orthogonal", seed=0, dtype=F64)
-    torch.testing.assert_close(
-        lyapunov_exponents(net.layers, point(10)), torch.full((30, 10), math.log(1.3), dtype=F64), rtol=0, atol=1e-13
-    )
-
-
-def test_lyapunov_sum_of_gaussian_layers():
-    # E log |det W| = n/2 log(2 σ²/n) + Σ ψ(i/2)/2 for W_ij ~ N(0, σ²/n): exact at every width and depth.
-    n, depth, nets = 12, 20, 30
-    sums = [
-        lyapunov_exponents(
-            MLP((n,) * (depth + 1), "linear", weight_var=1.5, seed=seed, dtype=F64).layers, torch.ones(n, dtype=F64)
-        )[-1].sum()
-        for seed in range(nets)
-    ]
-    expected = 0.5 * n * math.log(2 * 1.5 / n) + 0.5 * digamma(np.arange(1, n + 1) / 2).sum()
-    error = np.std(sums, ddof=1) / math.sqrt(nets)
-    assert abs(np.mean(sums) - expected) < 4 * error and error < 0.05 * abs(expected)
+        call(net, x)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from deepdynamics.jacobian import SpectralSums, singular_values, spectral_sums
+from deepdynamics.jacobian import SpectralSums, singular_values, spectral_sums, sums
 from deepdynamics.networks import CNN, MLP, generator
 
 F64 = torch.float64
@@ -38,14 +38,23 @@ def test_a_diagonal_jacobian_needs_no_average():
     assert found.participation == 2.0
 
 
-def test_the_number_of_probes_taken_at_once_changes_nothing():
-    net = MLP((5, 9, 4), "tanh", weight_var=2.0, seed=0, dtype=F64)
-    x = torch.ones(5, dtype=F64)
-    few, many = spectral_sums(net, x, probes=8, seed=1), spectral_sums(net, x, probes=24, seed=1)
-    s = singular_values(net, x)
-    for found in (few, many):
-        assert found.squares == pytest.approx(float((s**2).sum()), abs=6 * found.squares_error)
-    assert many.squares_error < few.squares_error
+@pytest.mark.parametrize("at_once", [1, 3, 8, 24, 100])
+@pytest.mark.parametrize("dtype", [F64, torch.float32])
+def test_the_number_of_probes_taken_at_once_changes_nothing(monkeypatch, at_once, dtype):
+    """The same signs are drawn, and only the order of sums in a product of matrices may depend on it."""
+    net, x = MLP((5, 9, 4), "tanh", weight_var=2.0, seed=0, dtype=dtype), torch.ones(5, dtype=dtype)
+    expected = spectral_sums(net, x, probes=24, seed=1)
+    monkeypatch.setattr(sums, "_AT_ONCE", at_once)
+    found = spectral_sums(net, x, probes=24, seed=1)
+    assert tuple(found) == pytest.approx(tuple(expected), rel=50 * torch.finfo(dtype).eps)
+
+
+def test_more_probes_are_the_first_ones_and_others():
+    """Errors fall like one over the root of their number."""
+    net, x = MLP((5, 9, 4), "tanh", weight_var=2.0, seed=0, dtype=F64), torch.ones(5, dtype=F64)
+    few, many = spectral_sums(net, x, probes=100, seed=1), spectral_sums(net, x, probes=900, seed=1)
+    assert few.squares_error / many.squares_error == pytest.approx(3, rel=0.3)
+    assert few.fourths_error / many.fourths_error == pytest.approx(3, rel=0.3)
 
 
 def test_a_zero_jacobian():

@@ -1,5 +1,13 @@
-"""Jacobians of any network: dense, by products, their spectra and their leading singular vectors."""
+"""Jacobians of any network: dense, by products, their spectra and their leading singular vectors.
 
+The rooms, from below: ``inputs`` (a map at one input), ``operations`` and ``program`` (its derivative as a program of
+linear steps), ``linearise`` (products with J and Jᵀ that have been checked); ``dense``; ``chain`` (perceptrons in
+closed form); ``products`` (singular values over any number of decades); ``bases``, ``golubkahan`` and ``lanczos``
+(leading triplets without a matrix); ``gram`` (spectra of dense matrices); ``sums``, ``shares`` and ``localised`` (a
+spectrum and its vectors in a few numbers).
+"""
+
+from deepdynamics.jacobian.chain import mlp_jacobians
 from deepdynamics.jacobian.dense import (
     cumulative_jacobian,
     cumulative_jacobians,
@@ -7,11 +15,10 @@ from deepdynamics.jacobian.dense import (
     homogeneous_parts,
     jacobian,
     layer_jacobians,
-    mlp_jacobians,
     pushforward,
     singular_values,
 )
-from deepdynamics.jacobian.gram import leading_vectors, right_singular, wide_singular_values
+from deepdynamics.jacobian.gram import gram_singular_values, leading_vectors, right_singular
 from deepdynamics.jacobian.lanczos import (
     NotConverged,
     TopSingular,
@@ -37,6 +44,7 @@ __all__ = [
     "cumulative_spectra",
     "cumulative_triplets",
     "difference_gains",
+    "gram_singular_values",
     "homogeneous_parts",
     "jacobian",
     "layer_jacobians",
@@ -53,5 +61,4 @@ __all__ = [
     "singular_values",
     "spectral_sums",
     "top_singular",
-    "wide_singular_values",
 ]

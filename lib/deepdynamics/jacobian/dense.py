@@ -1,34 +1,24 @@
-r"""Input-output Jacobians of networks: layer by layer, their product, and its singular values over any number of
-decades.
+"""Input-output Jacobians of networks by differentiation, as matrices or applied to a vector.
 
 With layers x^l = f^l(x^{l-1}) the chain rule puts the last layer on the left,
 
     J_{0→l} = J^l J^{l-1} ... J^1,        J^l = ∂x^l/∂x^{l-1},
 
-and the singular values of J_{0→l} at x are the factors by which small spheres around x are stretched. The logarithms of
-the singular values of a long product spread linearly in its length, so that the SVD of the product that was multiplied
-out shows rounding noise below 1e-16 times the largest one. :func:`product_singular_values` does not multiply out.
+and the singular values of J_{0→l} at x are the factors by which small spheres around x are stretched.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deepdynamics import activations
-from deepdynamics._checks import Numbers, parameter, tensor
+from deepdynamics._checks import Numbers, tensor
 from deepdynamics.jacobian.inputs import AtInput, Map, along, at_input, check_one_input, floating
 from deepdynamics.jacobian.linearise import UNTRACED, confirmed, products
-from deepdynamics.networks import MLP, Layer
-from deepdynamics.networks.small import _checked_input
-
-Array = NDArray[np.float64]
 
 _AT_ONCE = 16  # unit vectors sent through products at a time
 
@@ -151,7 +141,7 @@ def difference_gains(layers: Sequence[Map], a: Numbers, b: Numbers) -> Tensor:
 
 
 @torch.no_grad()
-def cumulative_jacobians(layers: Sequence[Callable[[Tensor], Tensor]], x: Numbers) -> list[Tensor]:
+def cumulative_jacobians(layers: Sequence[Map], x: Numbers) -> list[Tensor]:
     """J_{0→l} = ∂x^l/∂x^0 at one input ``x`` (no batch axis) for every layer, first layer first, each (width of l, in),
     flattened.
 
@@ -164,7 +154,7 @@ def cumulative_jacobians(layers: Sequence[Callable[[Tensor], Tensor]], x: Number
     """
     if len(layers) == 0:
         raise ValueError("layers is empty: at least one map is needed")
-    x = _checked_input(x, layers)
+    x = floating("x", x, layers)
     carried = torch.eye(x.numel(), dtype=x.dtype, device=x.device).reshape(-1, *x.shape)
     found = []
     for layer in layers:
@@ -174,12 +164,12 @@ def cumulative_jacobians(layers: Sequence[Callable[[Tensor], Tensor]], x: Number
     return found
 
 
-def _carry(layer: Callable[[Tensor], Tensor], x: Tensor, vectors: Tensor) -> Tensor:
+def _carry(layer: Map, x: Tensor, vectors: Tensor) -> Tensor:
     """∂layer/∂x v for every v of ``vectors`` (m, *x.shape)."""
     return torch.func.vmap(lambda v: torch.func.jvp(layer, (x,), (v,))[1])(vectors)  # type: ignore[no-any-return, misc]
 
 
-def cumulative_jacobian(layers: Sequence[Callable[[Tensor], Tensor]], x: Numbers) -> Tensor:
+def cumulative_jacobian(layers: Sequence[Map], x: Numbers) -> Tensor:
     """J of the composition of ``layers`` at one input ``x``, (out, in), flattened, by reverse differentiation: as many
     passes as there are outputs.
 
@@ -190,7 +180,7 @@ def cumulative_jacobian(layers: Sequence[Callable[[Tensor], Tensor]], x: Numbers
     """
     if len(layers) == 0:
         raise ValueError("layers is empty: at least one map is needed")
-    x = _checked_input(x, layers)
+    x = floating("x", x, layers)
 
     def composition(z: Tensor) -> Tensor:
         for layer in layers:
@@ -210,12 +200,13 @@ def homogeneous_parts(net: nn.Module, x: Numbers) -> tuple[Tensor, Tensor]:
     Biases are the parameters whose name ends with "bias". By two forward derivatives, no Jacobian is formed. Raises
     ``ValueError`` for an input that is not finite.
 
+    >>> from deepdynamics.networks.small import network
     >>> net, x = network(8, seed=0, dtype=torch.float64), torch.rand(1, 8, 8, dtype=torch.float64)
     >>> linear, constant = homogeneous_parts(net, x)
     >>> torch.allclose(linear, net(x)), float(constant.norm())
     (True, 0.0)
     """
-    x = _checked_input(x, [net])
+    x = floating("x", x, [net])
     parameters = {name: p.detach() for name, p in net.named_parameters()}
     directions = {
         name: p if name.endswith("bias") else torch.zeros_like(p) for name, p in parameters.items()
@@ -228,39 +219,3 @@ def homogeneous_parts(net: nn.Module, x: Numbers) -> tuple[Tensor, Tensor]:
         linear = torch.func.jvp(lambda z: f(parameters, z), (x,), (x,))[1]  # type: ignore[misc]
         constant = torch.func.jvp(lambda p: f(p, x), (parameters,), (directions,))[1]  # type: ignore[misc]
     return linear, constant
-
-
-@torch.no_grad()
-def mlp_jacobians(net: MLP, X: Numbers, depth: int | None = None) -> Tensor:
-    """∂x^l/∂x^0 of an MLP at every input of a batch X (n, in), l = ``depth`` (the last layer by default), (n, width of
-    l, in).
-
-    The product diag(φ'(h^l)) W^l … diag(φ'(h^1)) W^1, multiplied out from the input's side as one batched product a
-    layer. Raises ``ValueError`` for a net that is no MLP, a shape that does not fit or a depth it does not have.
-
-    >>> net, X = MLP((3, 5, 2), "tanh", seed=0), torch.ones(4, 3)
-    >>> J = mlp_jacobians(net, X)
-    >>> J.shape, torch.allclose(J[0], torch.func.jacrev(net)(X[0]), atol=1e-6)
-    (torch.Size([4, 2, 3]), True)
-    """
-    if not isinstance(net, MLP):
-        raise ValueError(f"net is of type {type(net).__name__}: an MLP is allowed")
-    layers = net.layers
-    depth = len(layers) if depth is None else depth
-    if not 1 <= depth <= len(layers):
-        raise ValueError(f"depth = {depth}: 1 to {len(layers)} are allowed")
-    width = net.widths[0]
-    inputs = tensor("X", X, None if isinstance(X, Tensor) else parameter([net]))
-    if inputs.ndim != 2 or inputs.shape[1] != width or not torch.isfinite(inputs).all():
-        raise ValueError(f"X of shape {tuple(inputs.shape)}: finite inputs (n, {width}) are allowed")
-    J: Tensor | None = None
-    for layer in layers[:depth]:
-        assert isinstance(layer, Layer)
-        weight = layer.weight * layer.scales[0]
-        J = weight.expand(len(inputs), *weight.shape) if J is None else weight @ J
-        if layer.activation is not None:
-            assert isinstance(layer.activation, activations.Activation)
-            J = (layer.gain * layer.activation.slope(layer.gain * layer.preactivation(inputs)))[:, :, None] * J
-        inputs = layer(inputs)
-    assert J is not None
-    return J.clone()

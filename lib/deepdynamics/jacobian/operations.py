@@ -1,7 +1,8 @@
-"""The linear operations of a network at one point, each with its transpose, on many vectors at a time.
+"""The linear operations of which :mod:`deepdynamics.jacobian.program` is made: the derivatives of a network's steps
+(activation, convolution, pooling, concatenation, sum, matrix) at one point, each with its transpose.
 
-`forward` takes tangents (n, …) of what goes in to those of what comes out, `adjoint` gradients the other way. Pictures
-have their channels last in memory.
+`forward` takes tangents (n, …) of what goes in to those of what comes out, `adjoint` gradients the other way, n at a
+time. Pictures have their channels last in memory.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ multiply out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +21,7 @@ from deepdynamics.jacobian.inputs import Map
 
 Array = NDArray[np.float64]
 
-
 _SPAN = 200.0  # e-folds that LAPACK's Jacobi SVD gets at a time: 1e87, well inside the range of float64
-
-
 _MARGIN = 10.0  # e-folds beyond which two scales are separated by sweeps rather than by LAPACK
 
 
@@ -205,7 +201,7 @@ def _jacobi(d: Array, T: Array) -> Array:
     return np.sort(np.log(s * (work[0] / work[1])))[::-1] + d.max()
 
 
-def _padded(values: Array, length: int, device: Any) -> Tensor:
+def _padded(values: Array, length: int, device: torch.device) -> Tensor:
     result = torch.full((length,), -torch.inf, dtype=torch.float64, device=device)
     result[: len(values)] = torch.as_tensor(values.copy())
     return result

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from deepdynamics.jacobian.inputs import Map
 from deepdynamics.jacobian.operations import ByTorch, Concatenation, Convolution, Matrix, Pool, Reshape, Scale, Sum
 
 __all__ = ["Program"]
-
-Map = Callable[[Tensor], Tensor]
 
 _aten = torch.ops.aten
 _RESHAPES = {

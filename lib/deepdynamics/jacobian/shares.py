@@ -1,5 +1,5 @@
-"""Jacobian spectra of many inputs at once: Jacobians of a multilayer perceptron, their singular values through a small
-Gram matrix, how steep a spectrum is, and how much of a vector lies in a subspace.
+"""A spectrum and its vectors in one number: how many singular values share the Frobenius norm, and how much of a vector
+lies in the subspace of the leading ones.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from torch import Tensor
 from deepdynamics import activations
 from deepdynamics._checks import real, sizes, tensor
 from deepdynamics.activations import ActivationLike
+from deepdynamics.jacobian.chain import layer_factor, multiplied
 from deepdynamics.networks import Seed, generator, haar
 
 Array = NDArray[np.float64]
@@ -144,7 +145,7 @@ def factors(
     found = []
     for W in (tensor("matrices", each, like=state) for each in matrices):
         u = gain * (W @ state.to(W.dtype))
-        found.append((gain * phi.slope(u))[:, None] * W)
+        found.append(layer_factor(gain * phi.slope(u), W))
         state = phi(u)
     return found
 
@@ -174,10 +175,7 @@ def jacobians(
     for n in range(networks):
         matrices, x = network(weights, width=width, depth=depth, input_var=input_var, seed=seed, number=n)
         for i, gain in enumerate(gains):
-            first, *rest = factors(matrices, x, float(gain), phi)
-            for factor in rest:
-                first = factor @ first
-            found[n, i] = first
+            found[n, i] = multiplied(factors(matrices, x, float(gain), phi))
     return found
 
 

@@ -1,5 +1,5 @@
-r"""Small convolutional networks, trained in seconds, with their dense cumulative Jacobians: controls for statements
-about trained networks that rest on many networks.
+r"""Small convolutional networks, trained in seconds, whose Jacobians can be dense: for statements about training that
+rest on many networks.
 
 Four 3 × 3 convolutions with 16, 32, 32 and 32 channels and ReLU, 2 × 2 maximum pooling after the first two, a dense
 layer of 128 units and a readout of ten classes: six layers x^l = f^l(x^{l-1}), each a piecewise linear map, so that
@@ -8,7 +8,7 @@ output by α; Euler's identity for it is
 
     x^l = J_{0→l}(x) x + Σ_{k≤l} (∂x^l/∂b^k) b^k,
 
-the two terms of :func:`homogeneous_parts`. Without biases the second is absent.
+the two terms of :func:`deepdynamics.jacobian.homogeneous_parts`. Without biases the second is absent.
 
 Training is a loop over networks: batching eight of them by grouped convolutions gained 13 %, by ``torch.func.vmap``
 nothing.
@@ -19,7 +19,7 @@ Torch; lists and numpy arrays are made into tensors, of the type of the network'
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -112,10 +112,3 @@ def accuracy(net: Callable[[Tensor], Tensor], X: Numbers, y: Numbers) -> float:
         raise ValueError(f"y of shape {tuple(y.shape)}: one label for each of {len(X)} images is allowed")
     pieces = zip(X.split(500), y.split(500), strict=True)
     return sum(int((net(a).argmax(1) == b).sum()) for a, b in pieces) / len(y)
-
-
-def _checked_input(numbers: Numbers, maps: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
-    x = tensor("x", numbers, like=parameter(maps))
-    if not x.is_floating_point() or not torch.isfinite(x).all():
-        raise ValueError(f"x of shape {tuple(x.shape)} and type {x.dtype}: one finite floating point input is allowed")
-    return x

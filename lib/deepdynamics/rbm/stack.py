@@ -30,6 +30,7 @@ from torch import Tensor
 
 from deepdynamics._checks import Numbers, labels, tensor
 from deepdynamics.jacobian import product_singular_values
+from deepdynamics.jacobian.chain import layer_factor
 from deepdynamics.networks import Seed, generator
 from deepdynamics.rbm.machine import RBM
 
@@ -86,7 +87,7 @@ class Stack:
         x = x.double()
         found: list[Tensor] = []
         for number, machine in enumerate(self.machines):
-            J = self._slopes(number, x)[:, None] * machine.weights.double().T
+            J = layer_factor(self._slopes(number, x), machine.weights.double().T)
             if self.pool > 1:
                 h = machine.hidden_probability(self.keep * x)
                 groups = torch.arange(0, len(h), self.pool, device=h.device)

@@ -24,6 +24,7 @@ from deepdynamics.experiments.cnn_jacobian import imagenets
 from deepdynamics.experiments.cnn_jacobian.noise import changed
 from deepdynamics.jacobian import linearised
 from deepdynamics.jacobian.bases import inner
+from deepdynamics.jacobian.gram import roots
 
 __all__ = ["KEY", "KINDS", "cell", "checks", "grid"]
 
@@ -53,8 +54,7 @@ def cell(image: int, kind: str) -> dict[str, NDArray[np.float32]]:
     net = imagenets.untrained(image) if kind == "untrained" else imagenets.trained()
     point = linearised(net, changed(x, "noise", LEVEL, seed=image) if kind == "noisy" else x)
     rows = torch.cat([point.adjoint(part).flatten(1) for part in torch.eye(point.value.numel()).split(4)])
-    squares = torch.linalg.eigvalsh(inner(rows, rows)).flip(0)
-    return {"s": squares.clamp(min=0).sqrt().float().numpy()}
+    return {"s": roots(inner(rows, rows)).float().numpy()}
 
 
 def sources() -> data.Provenance:

@@ -313,13 +313,13 @@ def _noise(net: CNN, images: Pictures, draw: int, depths: Sequence[int]) -> Foun
             if 1 in depths and i < FEWER:
                 spectra |= _jacobians(net, x, [1])
             for depth, J in spectra.items():
-                sizes[depth].append(_sizes(J.double()))
+                sizes[depth].append(_sizes(J))
         found[:, j] = [np.mean(sizes[depth], axis=0) for depth in depths]
     return {"noise_accuracy": np.array(right), "active": np.array(active), "noise": found}
 
 
 def _sizes(J: Tensor) -> list[float]:
-    s = torch.linalg.eigvalsh(J.T @ J if len(J) > J.shape[1] else J @ J.T).flip(0).clamp(min=0).sqrt()
+    s = jacobian.gram_singular_values(J)
     leading = s[:LEADING].clamp(min=CUTOFF * float(s[0]))
     return [float(s[0]), float(s.norm()), math.exp(float(leading.log().mean()))]
 
@@ -337,7 +337,9 @@ def _aimed(net: CNN, images: Pictures, draw: int) -> Found:
         clean, moves = net.states(x), _tangents(images, x)
         for i, (depth, cumulative) in enumerate(_jacobians(net, x, AIMED).items()):
             J = cumulative.double()
-            s, V = jacobian.right_singular(J, cutoff=CUTOFF)
+            _, s, Vh = torch.linalg.svd(J, full_matrices=False)  # whose signs the stored steps have
+            rank = int((s > CUTOFF * s[0]).sum())
+            s, V = s[:rank], Vh[:rank].T
             edge, typical = _edge(len(s)), float(s.norm()) / math.sqrt(len(V))
             leading = V[:, :LEADING]
             shares[i, :, 0] += (moves @ leading).square().sum(1).numpy()

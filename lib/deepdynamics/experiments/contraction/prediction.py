@@ -32,7 +32,7 @@ from torch import Tensor
 from deepdynamics import data
 from deepdynamics.ensembles import MLPEnsemble
 from deepdynamics.experiments._experiment import Point, at_scale, points
-from deepdynamics.jacobian import mlp_jacobians, participation_ratio, wide_singular_values
+from deepdynamics.jacobian import gram_singular_values, mlp_jacobians, participation_ratio
 
 __all__ = ["KEY", "cell", "checks", "grid", "train"]
 
@@ -155,7 +155,7 @@ def _look(nets: MLPEnsemble, images: Tensor, columns: dict[str, NDArray[np.float
         if not bool(torch.isfinite(J).all()):
             rows.append([np.nan] * len(SPECTRAL))
             continue
-        s = wide_singular_values(J)
+        s = gram_singular_values(J)
         rows.append([float(value) for value in summaries(s)])
     for name, column in zip(SPECTRAL, np.array(rows).T, strict=True):
         columns[f"{name}_{when}"] = column
