@@ -7,6 +7,7 @@ Theory (numpy, float64)
     freeprobability   the law of a Jacobian's singular values at infinite width
     lineardynamics    how deep linear networks learn: exact curves, gradient descent beside them
     powerlaw          power laws in data: fit, and three tests that doubt it
+    ridgelet          shallow networks as integrals: the ridgelet transform, its inverse, the optimum of training
 
 Networks (torch; the input's device and dtype)
     networks          perceptrons, convolutional networks, SqueezeNet and AlexNet, as maps in sequence

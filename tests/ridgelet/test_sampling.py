@@ -1,0 +1,83 @@
+"""Hidden units drawn from the spectrum: their law, and what it is worth."""
+
+import numpy as np
+import pytest
+import torch
+from deepdynamics.ridgelet import AdmissiblePair, midpoints, sample_parameters, transform
+from scipy import stats
+
+A, B = midpoints(3.0, 6), np.array([-2.0, -1.0, 0.0, 1.0])
+GAMMA = np.random.default_rng(5).standard_normal((6, 4))
+GAMMA[2, 1] = 0
+
+
+def test_cells_are_chosen_by_size():
+    a, b = sample_parameters(GAMMA, A, B, 40_000, seed=1)
+    rows, columns = np.floor(a + 3).astype(int), np.floor(b + 2.5).astype(int)
+    counts = np.zeros((6, 4))
+    np.add.at(counts, (rows, columns), 1)
+    assert counts[2, 1] == 0
+    some = GAMMA != 0
+    expected = np.abs(GAMMA[some]) / np.abs(GAMMA).sum() * 40_000
+    assert stats.chisquare(counts[some], expected).pvalue > 1e-3
+
+
+def test_uniform_inside_a_cell():
+    a, b = sample_parameters(GAMMA, A, B, 20_000, seed=2)
+    for place in ((a + 3) % 1, (b + 2.5) % 1):
+        assert stats.kstest(place, "uniform").pvalue > 1e-3
+    assert abs(np.corrcoef((a + 3) % 1, (b + 2.5) % 1)[0, 1]) < 4 / np.sqrt(20_000)
+
+
+def test_outputs_count_by_their_norm():
+    gamma = np.stack([3 * GAMMA, 4 * GAMMA], -1)
+    for one, other in zip(
+        sample_parameters(gamma, A, B, 50, 7), sample_parameters(-GAMMA, A.tolist(), B, 50, 7), strict=True
+    ):
+        assert one == pytest.approx(other)
+
+
+def test_seeds():
+    first, again, other = (sample_parameters(GAMMA, A, B, 5, seed)[0] for seed in (0, 0, 1))
+    assert first.tolist() == again.tolist() != other.tolist()
+    for make in (lambda: np.random.default_rng(3), lambda: torch.Generator().manual_seed(3)):
+        rng = make()
+        a, b = sample_parameters(torch.from_numpy(GAMMA), A, B, 5, rng)
+        assert a.shape == b.shape == (5,) and a.dtype == np.float64
+        assert a.tolist() == sample_parameters(GAMMA, A, B, 5, make())[0].tolist()
+        assert a.tolist() != sample_parameters(GAMMA, A, B, 5, rng)[0].tolist()
+
+
+@pytest.mark.parametrize(("units", "ridgelet", "box"), [(10, 0.115, 0.418), (20, 0.0098, 0.138)])
+def test_what_it_is_worth(units, ridgelet, box):
+    """Median error over 100 draws of hidden units for sin 2πx, output weights by ridge: from the spectrum of the pair
+    of tanh on [-15, 15]², and uniform there."""
+    x, grid = np.linspace(-1, 1, 201), midpoints(15.0, 90)
+    y = np.sin(2 * np.pi * x)
+    R = transform((x, y), AdmissiblePair.get("tanh"), grid, grid)
+
+    def error(a, b):
+        phi = np.tanh(np.outer(x, a) - b)
+        c = np.linalg.solve(phi.T @ phi / 201 + 1e-6 * np.eye(units), phi.T @ y / 201)
+        return np.sqrt(np.mean((phi @ c - y) ** 2))
+
+    drawn = np.median([error(*sample_parameters(R, grid, grid, units, seed)) for seed in range(100)])
+    uniform = np.median([error(*np.random.default_rng(seed).uniform(-15, 15, (2, units))) for seed in range(100)])
+    assert drawn == pytest.approx(ridgelet, rel=0.25) and uniform == pytest.approx(box, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.zeros((6, 4)), A, B, 5, 0), "gamma is 0 everywhere"),
+        ((GAMMA, A, B, 0, 0), "count = 0"),
+        ((GAMMA, A, B, 2.0, 0), "count = 2.0"),
+        ((GAMMA, A, B, 5, -1), "seed = -1"),
+        ((GAMMA.T, A, B, 5, 0), "gamma of shape"),
+        ((GAMMA, A**3, B, 5, 0), "a has steps"),
+        ((np.full((6, 4), np.inf), A, B, 5, 0), "gamma"),
+    ],
+)
+def test_bad_input(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sample_parameters(*arguments)
