@@ -12,8 +12,8 @@ import mpmath
 import numpy as np
 import scipy.linalg
 import torch
+from deepdynamics import meanfield
 from deepdynamics.jacobian import product_singular_values
-from deepdynamics.meanfield import gain as gainnetworks
 from deepdynamics.networks import haar
 
 REPETITIONS = 5
@@ -56,8 +56,8 @@ def seconds(methods, factors):
 
 
 def network_factors(weights, width, depth, gain):
-    matrices, x = gainnetworks.network(weights, width=width, depth=depth, input_var=1.0, seed=0, number=0)
-    return gainnetworks.factors(matrices, x, gain, "tanh")
+    matrices, x = meanfield.gain.network(weights, width=width, depth=depth, input_var=1.0, seed=0, number=0)
+    return meanfield.gain.factors(matrices, x, gain, "tanh")
 
 
 def main():

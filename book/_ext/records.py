@@ -8,24 +8,15 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jupyter_cache import get_cache
-from jupyter_cache.cache.main import JupyterCacheBase
+from executioncache import ExecutionCache
 from jupyter_cache.readers import get_reader
 
 CLAIM_MIME = "application/vnd.deepdynamics.claim+json"
 DATA_CALL = re.compile(r"""(?:load|load_pretrained)\(\s*["']([\w-]+)["']""")
-
-# Captions and alt texts are cell metadata: by default they would be part of the cache key, and the old ones would be
-# shown.
-JupyterCacheBase.create_hashed_notebook = partialmethod(
-    JupyterCacheBase.create_hashed_notebook, cell_metadata=("tags",)
-)
-JupyterCacheBase.merge_match_into_notebook = partialmethod(JupyterCacheBase.merge_match_into_notebook, cell_meta=())
 
 read_notebook = get_reader({"name": "myst_nb_md", "type": "plugin"})
 
@@ -44,9 +35,9 @@ class Record:
         return [output.metadata[CLAIM_MIME] for output in outputs if CLAIM_MIME in output.get("metadata", {})]
 
 
-def open_cache(root: Path) -> JupyterCacheBase:
-    """The cache that myst-nb uses by default."""
-    return get_cache(root / "_build" / ".jupyter_cache")
+def open_cache(root: Path) -> ExecutionCache:
+    """The cache in the folder that myst-nb uses by default."""
+    return ExecutionCache(root / "_build" / ".jupyter_cache")
 
 
 def documents(root: Path) -> list[str]:

@@ -47,10 +47,15 @@ except importlib.metadata.PackageNotFoundError:  # on the path without being ins
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name not in __dir__() or name.startswith("_"):
+    if name not in _subjects():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return importlib.import_module(f"{__name__}.{name}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *(module.name for module in pkgutil.iter_modules(__path__))]
+    return ["__version__", *_subjects()]
+
+
+def _subjects() -> list[str]:
+    """The doors: what begins with an underscore is the library's own."""
+    return [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]

@@ -5,6 +5,7 @@ import re
 
 import house
 import pytest
+import records
 
 FIRST, SECOND = "book/mini/layers-as-time", "book/mini/order-and-chaos"
 
@@ -28,7 +29,7 @@ def test_nothing_changed_builds_nothing(book):
 
 
 def test_library_module_re_executes_only_the_chapters_that_use_it(book):
-    module = book / "lib" / "deepdynamics" / "activations.py"
+    module = book / "lib" / "deepdynamics" / "activations" / "named.py"
     module.write_text(module.read_text() + "\n# touched\n")
     run = house.build(book)
     assert run.returncode == 0, run.stderr
@@ -41,6 +42,21 @@ def test_prose_and_captions_execute_nothing(book):
     assert run.returncode == 0, run.stderr
     assert executed(run) == set()
     assert "worth reading" in (book / "_build" / "html" / f"{FIRST}.html").read_text()
+
+
+def test_captions_and_alt_texts_execute_nothing_and_the_page_shows_the_new_ones(book):
+    cell, page = "{code-cell} ipython3\n", book / f"{FIRST}.md"
+    before, code = cell, "from deepdynamics import figures"
+    for caption in ("A first caption", "Another caption"):
+        after = f"{cell}:mystnb: {{image: {{alt: The words}}, figure: {{caption: {caption}, name: fig-a}}}}\n"
+        house.edit(page, before + code, after + code)
+        before = after
+        run = house.build(book)
+        assert run.returncode == 0, run.stderr
+        assert executed(run) == set()
+        html = (book / "_build" / "html" / f"{FIRST}.html").read_text()
+        assert caption in html and html.count('class="dd-explorer"') == 1
+    assert records.open_cache(book).list_project_records() == []  # what myst-nb itself had to execute
 
 
 def test_chapter_code_re_executes_that_chapter_and_the_ledger_follows(book):

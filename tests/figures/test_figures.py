@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,8 @@ from matplotlib.text import Text
 from nbclient import NotebookClient
 from PIL import Image
 
-CSS = (Path(__file__).parents[2] / "book" / "_static" / "explorer.css").read_text("utf8")
+ROOT = Path(__file__).resolve().parents[2]
+CSS = (ROOT / "book" / "_static" / "explorer.css").read_text("utf8")
 RNG = np.random.default_rng(0)
 PLANES = RNG.normal(size=(2, 3, 30, 2))
 
@@ -107,6 +109,13 @@ def test_colours_stand_out_from_white():
         assert 1.05 / (luminance(colour) + 0.05) >= 3, name
     assert len({figures.COLOURS[k] for k in ("ordered", "critical", "chaotic")}) == 3
     assert not mpl.rcParams["axes.spines.top"] and not mpl.rcParams["axes.spines.right"]
+
+
+def test_the_book_has_one_grey():
+    pages = [*(ROOT / "book").rglob("*.md"), *(ROOT / "lib" / "deepdynamics" / "figures").glob("*.py")]
+    grey = re.compile(r'colors?=\(?"(0?\.\d+|\w*gr[ea]y)"|"(light|dark|dim)gr[ea]y"|"#7F7F7F"')
+    found = [(page.name, line) for page in pages for line in page.read_text("utf8").splitlines() if grey.search(line)]
+    assert found == [("style.py", f'GREY = "{figures.GREY}"')]
 
 
 # Recurring pictures

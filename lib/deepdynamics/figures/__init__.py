@@ -11,10 +11,11 @@ from deepdynamics.figures.pictures import (
 )
 from deepdynamics.figures.planes import common_planes
 from deepdynamics.figures.sliders import Explorer, explorer
-from deepdynamics.figures.style import COLOURS, figure, use_style
+from deepdynamics.figures.style import COLOURS, GREY, figure, use_style
 
 __all__ = [
     "COLOURS",
+    "GREY",
     "Explorer",
     "cobweb",
     "common_planes",

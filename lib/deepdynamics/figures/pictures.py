@@ -1,4 +1,8 @@
-"""The book's recurring pictures, one function each."""
+"""The book's recurring pictures, one function each.
+
+Theory is a line, experiment is points with error bars. Every function returns a matplotlib Figure; given ``ax``, it
+draws there and returns that Axes' figure. Arrays are numpy or torch (on the CPU).
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,20 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from scipy import ndimage
 
-from deepdynamics.figures.style import CLASSES, COLOURS, axes_of, colour_of, figure, figure_of
+from deepdynamics.figures.style import CLASSES, COLOURS, GREY, axes_of, colour_of, figure, figure_of
+
+__all__ = [
+    "cobweb",
+    "images",
+    "particle_grid",
+    "particles",
+    "phase_diagram",
+    "spectrum",
+    "theory_and_experiment",
+]
 
 _MARKERS = "osD^v<>Ph*"
-
-
 _HALO = (withStroke(linewidth=3, foreground="white"),)
-
-
 _FIELDS = {  # label and scale of the fields of a phase diagram
     "q_star": ("$q^*$", "linear"),
     "chi_1": (r"$\chi_1$", "linear"),
@@ -54,7 +64,7 @@ def phase_diagram(
     label, scale = _FIELDS[field]
     norm = mpl.colors.LogNorm(1, 100) if scale == "log" else None
     shown = np.abs(values) if scale == "log" else values
-    ax.set_facecolor("lightgrey")  # where the field does not exist
+    ax.set_facecolor((GREY, 0.35))  # where the field does not exist
     mesh = ax.pcolormesh(x, y, shown, norm=norm, shading="nearest", rasterized=True)
     fig.colorbar(mesh, ax=ax, label=label, extend="both" if scale == "log" else "neither")
     if np.nanmin(chi) < 1 < np.nanmax(chi):
@@ -100,7 +110,7 @@ def cobweb(
         orbit.append(float(map(np.asarray(orbit[-1]))))
     low = -1.0 if min([*orbit, 0.0 if fixed_point is None else fixed_point]) < 0 else 0.0
     grid = np.linspace(low, 1, 401)
-    ax.plot(grid, grid, color=COLOURS["untrained"], linewidth=1)
+    ax.plot(grid, grid, color=GREY, linewidth=1)
     ax.plot(grid, map(grid), color=COLOURS["ordered"])
     stairs = np.repeat(orbit, 2)
     ax.plot(stairs[:-1], np.concatenate(([low], stairs[2:])), color=COLOURS["chaotic"], linewidth=1)

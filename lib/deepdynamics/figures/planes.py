@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from deepdynamics._checks import Numbers, real
 
+__all__ = ["common_planes"]
+
 Array = NDArray[np.float64]
 
 

@@ -26,6 +26,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+__all__ = ["Explorer", "explorer"]
+
 MAX_FRAMES = 40
 MAX_BYTES = 2_000_000
 DPI = 200

@@ -1,9 +1,8 @@
-"""The look of the book: one style, and one function a recurring picture.
+"""The look of the book: one style, one set of colours, figures of two widths.
 
-Theory is a line, experiment is points with error bars, and the same object has the same colour in every chapter
-(``COLOURS``, after Okabe and Ito, readable with any colour vision). Every function returns a matplotlib Figure that
-pyplot does not know, so that a notebook shows it once, as the last expression of its cell; given ``ax``, a function
-draws there and returns that Axes' figure. Arrays are numpy or torch (on the CPU).
+The same object has the same colour in every chapter (``COLOURS``, after Okabe and Ito, readable with any colour
+vision). There is one ``GREY``, for what is not trained, for references, and, transparent, for areas. Figures are not
+known to pyplot, so that a notebook shows each once, as the last expression of its cell.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepdynamics.figures.sliders import explorer as explorer
+__all__ = ["COLOURS", "GREY", "figure", "use_style"]
 
+GREY = "#7F7F7F"
 COLOURS = MappingProxyType(
     {
         "orthogonal": "#0072B2",
@@ -26,10 +26,10 @@ COLOURS = MappingProxyType(
         "critical": "#000000",
         "chaotic": "#D55E00",
         "trained": "#009E73",
-        "untrained": "#7F7F7F",
+        "untrained": GREY,
     }
 )
-_CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#000000")
+_CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY, "#000000")
 CLASSES = (*_CYCLE, "#882255", "#332288")
 
 # 7 inches are 700 pixels of the page; at 390 px the same figure is half as large, hence the large type.
@@ -68,8 +68,9 @@ def use_style() -> None:
     """Give all figures from here on the look of the book; in a notebook they are shown at twice the resolution of the
     screen.
 
+    >>> import matplotlib
     >>> use_style()
-    >>> mpl.rcParams["axes.spines.top"]
+    >>> matplotlib.rcParams["axes.spines.top"]
     False
     """
     style.use(_STYLE)
@@ -109,12 +110,15 @@ def figure(
 
 
 def axes_of(ax: Axes | None, *, width: float, height: float) -> tuple[Figure, Axes]:
+    """The figure and the axes to draw into: those of ``ax``, or new ones."""
     return figure(width=width, height=height) if ax is None else (figure_of(ax), ax)
 
 
 def figure_of(ax: Axes) -> Figure:
+    """The figure on which ``ax`` stands, above all subfigures."""
     return cast(Figure, ax.get_figure(root=True))
 
 
 def colour_of(name: str) -> str:
+    """The colour of a key of ``COLOURS``; other names are colours themselves."""
     return COLOURS.get(name, name)

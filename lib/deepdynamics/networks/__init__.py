@@ -1,5 +1,6 @@
 """Networks as maps in sequence, and every random draw of their weights."""
 
+from deepdynamics.networks import small
 from deepdynamics.networks.draws import Seed, delta_orthogonal_, generator, haar
 from deepdynamics.networks.imagenet import ImageNetNetwork, alexnet, squeezenet1_0
 from deepdynamics.networks.layers import CNN, MLP, Composition, Layer
@@ -15,5 +16,6 @@ __all__ = [
     "delta_orthogonal_",
     "generator",
     "haar",
+    "small",
     "squeezenet1_0",
 ]

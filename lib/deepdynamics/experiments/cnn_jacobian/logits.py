@@ -11,7 +11,7 @@ the largest, where the rounding of float32 begins.
 
 **To compute one** (half a minute on one thread)::
 
-    cnnlogits.cell(0, "trained")["s"]
+    logits.cell(0, "trained")["s"]
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""The right singular vectors of `cnnspectra` as small pictures: where their energy is, and how they look.
+"""The right singular vectors of `spectra` as small pictures: where their energy is, and how they look.
 
 **To draw it**::
 

@@ -11,7 +11,7 @@ residuals.
 
 **To compute some** (some 20 s on one thread)::
 
-    cnnspectra.leading("trained", 0, "logits", 5).s    # the same numbers, to the tolerance of both
+    spectra.leading("trained", 0, "logits", 5).s    # the same numbers, to the tolerance of both
 """
 
 import functools
@@ -78,7 +78,7 @@ SEEDS, NEEDS = IMAGES, imagenets.NEEDS
 checks: tuple[Point, ...] = (
     {"depth": "fire8", "image": 1, "kind": "untrained", "count": 5},
     {"depth": "conv1", "image": 2, "kind": "trained", "count": 5},
-    {"depth": "logits", "image": 0, "kind": "trained"},  # the last one, which the check of `cnnpictures` needs as well
+    {"depth": "logits", "image": 0, "kind": "trained"},  # the last one, which the check of `pictures` needs as well
 )
 # Residuals of 3e-4 bound the error of values; vectors of close values mix, and what is said of one of them is loose.
 tolerance = {

@@ -13,7 +13,7 @@ Accuracy of a linear classifier on the code: fitted to the 10,000 training image
 
 **To train some of them** (about 3 s a kind on one thread)::
 
-    table, spectra, nets = autoencoding.train(seed=0, kinds=("plain", "contractive 1"))
+    table, spectra, nets = autoencoders.train(seed=0, kinds=("plain", "contractive 1"))
 """
 
 import functools

@@ -80,7 +80,7 @@ def sources() -> None:
 
 
 def log_singular_values(weights: str, network: int, gains: tuple[float, ...]) -> NDArray[np.float64]:
-    """Natural logarithms (gains, width), descending, for one network; `gainnetworks.jacobians` has the same one."""
+    """Natural logarithms (gains, width), descending, for one network; `meanfield.gain.jacobians` has the same one."""
     matrices, x = gainnetworks.network(
         weights, width=WIDTH, depth=DEPTH, input_var=INPUT_VAR, seed=SEED, number=network
     )

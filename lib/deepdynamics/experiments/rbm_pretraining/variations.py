@@ -12,7 +12,7 @@ Jacobian at 16 test images: 64 leading values by a plain SVD, and for `EXACT` ki
 
 **To train one** (about 8 s on one thread)::
 
-    pretraining.measure(pretraining.trained("base", seed=0), pretraining.pictures("base")[1])
+    variations.measure(variations.trained("base", seed=0), variations.pictures("base")[1])
 """
 
 import functools
