@@ -32,6 +32,7 @@ from traitlets.config import Config
 
 KERNEL_ENVIRONMENT = {
     "DEEPDYNAMICS_EXPLORER": "static",
+    "DEEPDYNAMICS_PROGRESS": "0",
     "DEEPDYNAMICS_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -149,7 +150,7 @@ def _current(notes: dict[str, Any], root: Path, common: dict[str, str], inventor
     """
     if notes["common"] != common:
         return False
-    if notes["inventory"] != inventory and any(file.endswith("deepdynamics/data.py") for file in notes["deps"]):
+    if notes["inventory"] != inventory and any("deepdynamics/data/" in file for file in notes["deps"]):
         return False
     return all(records.digest(root / file) == digest for file, digest in notes["deps"].items())
 
