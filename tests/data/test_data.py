@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from deepdynamics import _progress, data
+from deepdynamics import data
 from deepdynamics.data import (
     CorruptData,
     DataMissing,
@@ -31,8 +31,8 @@ from deepdynamics.data import (
     load_pretrained,
 )
 from deepdynamics.data.__main__ import main
-from deepdynamics.data.fetch import PUBLISHED, RemoteFile, download
-from deepdynamics.data.registry import SAMPLES
+from deepdynamics.data.fetch import download
+from deepdynamics.data.registry import PUBLISHED, SAMPLES, RemoteFile
 from PIL import Image
 
 pytest_plugins = ("loopback",)
@@ -171,6 +171,17 @@ def test_the_hash_is_that_of_the_files(folder):
     assert load("mnist", "train").provenance.sha256 != before
     write_idx(folder / "mnist", "t10k", labels=idx(LABELS[::-1]))
     assert load("mnist", "train").provenance.sha256 == load("mnist", "test").provenance.sha256  # content, not names
+
+
+def test_a_file_is_read_once_for_its_hash_as_long_as_it_stays(folder, monkeypatch):
+    file = folder / "cifar-100" / "cifar-100-binary.tar.gz"
+    read, original = [], hashlib.file_digest
+    monkeypatch.setattr(fetch.hashlib, "file_digest", lambda stream, name: read.append(name) or original(stream, name))
+    first = load("cifar-100", "train").provenance.sha256
+    assert load("cifar-100", "test").provenance.sha256 == first and read == ["sha256"]
+    file.write_bytes(tar({f"x/{split}.bin": RECORDS[:2].tobytes() for split in ("test", "train")}))
+    assert load("cifar-100", "test").provenance.sha256 == hashlib.sha256(file.read_bytes()).hexdigest() != first
+    assert read == ["sha256", "sha256"]
 
 
 def test_provenance_is_one_line_names_no_place_and_shows_itself_in_a_notebook(folder):
@@ -466,7 +477,8 @@ def online(monkeypatch, loopback):
 
 
 def leftovers(folder: Path) -> list[str]:
-    return [file.name for file in folder.rglob("*.part")]
+    """Files that are none of the data."""
+    return [file.name for file in folder.rglob("*") if file.is_file() and not file.name.endswith((".gz", ".csv"))]
 
 
 def test_a_first_call_downloads_and_the_second_finds_the_cache(online, empty_cache, capsys, monkeypatch):
@@ -700,10 +712,11 @@ def test_the_command_ends_in_time_where_nothing_answers(loopback, tmp_path):
     for name in ("a", "b"):
         loopback.files[f"/{name}"] = loopback.silent
     script = (
-        "import sys; from deepdynamics import data, downloads\n"
-        f"PUBLISHED = {{name: (fetch.RemoteFile(name + '/x', 'md5:00', ('{loopback.address}/a',)),) "
-        "for name in PUBLISHED}\n"
-        "sys.exit(main(['fetch', 'mnist', 'cifar-100', 'alexnet', '--timeout', '2']))"
+        "import sys; from deepdynamics.data import __main__ as command, datasets, registry\n"
+        f"files = {{name: (registry.RemoteFile(name + '/x', 'md5:00', ('{loopback.address}/a',)),) "
+        "for name in registry.PUBLISHED}\n"
+        "datasets.PUBLISHED = files\n"
+        "sys.exit(command.main(['fetch', 'mnist', 'cifar-100', 'alexnet', '--timeout', '2']))"
     )
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "DEEPDYNAMICS_OFFLINE": "", "DEEPDYNAMICS_DATA": ""}
     start = time.monotonic()
@@ -718,8 +731,8 @@ def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path):
     home = tmp_path / "home"
     home.write_text("")
     script = (
-        "import sys; from pathlib import Path; from deepdynamics import data, downloads\n"
-        "print(fetch.cache_folder()); sys.exit(main(['fetch', 'mnist']))"
+        "import sys; from deepdynamics.data import __main__ as command, fetch\n"
+        "print(fetch.cache_folder()); sys.exit(command.main(['fetch', 'mnist']))"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("XDG_")} | {"DEEPDYNAMICS_DATA": ""}
     environment |= {"HOME": str(home), "TMPDIR": str(tmp_path), "DEEPDYNAMICS_OFFLINE": "1", "LOCALAPPDATA": str(home)}
@@ -796,16 +809,3 @@ def test_the_real_network_recognises_the_pictures():
     with torch.no_grad():
         right = (model(preprocessing(images)).argmax(1) == labels).sum()
     assert right >= 13
-
-
-def test_progress_is_silent_where_nobody_looks(monkeypatch, capsys):
-    monkeypatch.setenv("DEEPDYNAMICS_EXPLORER", "static")
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    with _progress.bar(3, "cells") as shown:
-        shown.update(3)
-    assert capsys.readouterr() == ("", "")
-    monkeypatch.delenv("DEEPDYNAMICS_EXPLORER")
-    with contextlib.closing(_progress.bar(3, "cells")) as shown:
-        shown.update(3)
-    printed = capsys.readouterr()
-    assert "cells: 100%" in printed.out and printed.err == ""
