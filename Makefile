@@ -24,7 +24,7 @@ data: environment
 	@$(PY) -m deepdynamics.data fetch
 
 results: environment
-	@OMP_NUM_THREADS=1 $(PY) -m deepdynamics.experiments $(CHAPTER)
+	@$(PY) -m deepdynamics.results $(CHAPTER)
 
 notebooks: book
 	@$(PY) tools/notebooks.py

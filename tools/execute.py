@@ -32,6 +32,7 @@ from traitlets.config import Config
 
 KERNEL_ENVIRONMENT = {
     "DEEPDYNAMICS_EXPLORER": "static",
+    "DEEPDYNAMICS_PROGRESS": "0",
     "DEEPDYNAMICS_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",

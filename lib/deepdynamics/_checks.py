@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-__all__ = ["Numbers", "finite", "labels", "parameter", "plain", "real", "sizes", "tensor"]
+__all__ = ["Numbers", "finite", "labels", "parameter", "plain", "real", "replace_file", "sizes", "tensor"]
 
 Numbers = ArrayLike | Tensor | Sequence[Tensor]
 
@@ -130,3 +133,29 @@ def _numpy(name: str, value: Any) -> NDArray[Any]:
     if numbers.dtype.kind not in "buif":
         raise ValueError(f"{name} of type {numbers.dtype}: real numbers are allowed")
     return numbers
+
+
+def replace_file(path: Path, content: bytes | IO[bytes]) -> None:
+    """Write bytes, or all of a stream, to a file in one step: whoever reads it meets the old one or the new one, whole.
+    Folders that are missing are made.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "new" / "numbers.txt"
+    >>> replace_file(file, b"1 2 3")
+    >>> file.read_bytes(), [each.name for each in file.parent.iterdir()]
+    (b'1 2 3', ['numbers.txt'])
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content.seek(0)
+                shutil.copyfileobj(content, file)
+            file.flush()
+            os.fsync(file.fileno())  # its bytes reach the disk before its name does
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Progress bars that write to standard output, and only where somebody is looking.
 
-Standard error stays empty: the build of the book treats anything a chapter writes there as a failure.
+Standard error stays empty: the build of the book treats anything a chapter writes there as a failure. The environment
+variable DEEPDYNAMICS_PROGRESS has the last word: 0 shows no bar, 1 shows them wherever output goes (a log, say).
 """
 
 import os
@@ -13,13 +14,20 @@ __all__ = ["bar", "somebody_looks"]
 
 
 def somebody_looks() -> bool:
-    """Whether standard output is a terminal or a live notebook (not a notebook that the book's build executes).
+    """Whether to show bars: what DEEPDYNAMICS_PROGRESS says, and without it whether standard output is a terminal or a
+    live notebook.
 
-    >>> somebody_looks() in (True, False)
-    True
+    Raises ValueError where the variable is neither 0 nor 1.
+
+    >>> os.environ["DEEPDYNAMICS_PROGRESS"] = "0"
+    >>> somebody_looks()
+    False
+    >>> del os.environ["DEEPDYNAMICS_PROGRESS"]
     """
-    if os.environ.get("DEEPDYNAMICS_EXPLORER") == "static":
-        return False
+    if said := os.environ.get("DEEPDYNAMICS_PROGRESS"):
+        if said not in ("0", "1"):
+            raise ValueError(f"DEEPDYNAMICS_PROGRESS = {said!r}: 0 (no progress bars) or 1 (bars) is needed")
+        return said == "1"
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return sys.stdout.isatty() or hasattr(shell, "kernel")
 

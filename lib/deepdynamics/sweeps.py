@@ -9,6 +9,7 @@ Progress goes to standard output, in a terminal or a live notebook only (`deepdy
 
 import ast
 import functools
+import io
 import itertools
 import os
 import sys
@@ -22,6 +23,7 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
+from deepdynamics._checks import replace_file
 from deepdynamics._progress import bar
 
 if TYPE_CHECKING:
@@ -231,11 +233,10 @@ class _Store:
 
     def __init__(self, folder: Path, function: Callable[..., Any]) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
         name = _name(function)
         owner = folder / "function.txt"
         if not owner.exists():
-            self._write(owner, lambda file: file.write(name.encode()))
+            replace_file(owner, name.encode())
         elif owner.read_text() != name:
             raise ValueError(f"resume = {str(folder)!r} holds cells of {owner.read_text()}, not of {name}")
 
@@ -252,15 +253,6 @@ class _Store:
     def save(self, cell: Cell, value: NDArray[Any]) -> None:
         if value.dtype == object:
             raise ValueError(f"the cell {_written(cell)} is no number or numeric array, and cannot be kept in resume")
-        self._write(self._path(cell), lambda file: np.savez(file, value=value, cell=_written(cell)))
-
-    def _write(self, path: Path, write: Callable[[Any], Any]) -> None:
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        content = io.BytesIO()
+        np.savez(content, value=value, cell=_written(cell))
+        replace_file(self._path(cell), content)

@@ -1,10 +1,13 @@
-"""The experiments of chapter 6: controls, changes of pictures, and the stored results against each other."""
+"""The experiments on convolutional networks: controls, changes of pictures, stored results against each other."""
 
 import numpy as np
 import pytest
 import torch
 from deepdynamics import data, results
-from deepdynamics.experiments.cnn_jacobian import imagenets, logits, noise
+from deepdynamics.experiments.cnn_jacobian import gains as gain_runs
+from deepdynamics.experiments.cnn_jacobian import imagenets, logits
+from deepdynamics.experiments.cnn_jacobian import noise as noise_runs
+from deepdynamics.experiments.cnn_jacobian import spectra as spectrum_runs
 
 DATA = data.available("imagenet-samples") and data.available("squeezenet1_0")
 needs_data = pytest.mark.skipif(not DATA, reason="no SqueezeNet or pictures")
@@ -35,15 +38,15 @@ def test_depths_are_layers():
 
 def test_changes_of_a_picture():
     x = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(noise.changed(x, "noise", 0.0, seed=1), x)
-    one, two = (noise.changed(x, "noise", level, seed=1) - x for level in (1.0, 2.0))
+    assert torch.equal(noise_runs.changed(x, "noise", 0.0, seed=1), x)
+    one, two = (noise_runs.changed(x, "noise", level, seed=1) - x for level in (1.0, 2.0))
     torch.testing.assert_close(two, 2 * one)
     assert one.std().item() == pytest.approx(1, abs=0.1)
-    pale = noise.changed(x, "contrast", 1.0, seed=0)
+    pale = noise_runs.changed(x, "contrast", 1.0, seed=0)
     torch.testing.assert_close(pale.mean((1, 2)), x.mean((1, 2)))
     torch.testing.assert_close(pale.std((1, 2)), x.std((1, 2)) / 2)
     with pytest.raises(ValueError, match="change = 'blur'"):
-        noise.changed(x, "blur", 1.0, seed=0)
+        noise_runs.changed(x, "blur", 1.0, seed=0)
 
 
 def stored(name):
@@ -52,13 +55,13 @@ def stored(name):
 
 def test_stored_results_are_complete():
     gains, noise, spectra = map(stored, ("gains", "noise", "spectra"))
-    assert gains.gains.shape == (16, 2, 10, len(gains.DIRECTIONS)) and np.isfinite(gains.gains).all()
+    assert gains.gains.shape == (16, 2, 10, len(gain_runs.DIRECTIONS)) and np.isfinite(gains.gains).all()
     assert np.isfinite(gains.sums).all() and (gains.sums > 0).all()
-    assert noise.accuracy.shape == (len(noise.LEVELS), 64) and np.isfinite(noise.sums).all()
+    assert noise.accuracy.shape == (len(noise_runs.LEVELS), 64) and np.isfinite(noise.sums).all()
     assert set(spectra.depth.values) == set(imagenets.DEPTHS[imagenets.NETWORK]) and spectra.sizes["image"] >= 8
     s = np.nan_to_num(spectra.s.values)
     assert (np.diff(s, axis=-1) <= 1e-4 * s[..., :1]).all()
-    assert spectra.run.sel(what="residual").max() <= spectra.TOLERANCE
+    assert spectra.run.sel(what="residual").max() <= spectrum_runs.TOLERANCE
     for name in ("gains", "logits", "noise", "pictures", "spectra"):
         assert {"machine", "date", "data"} <= set(results.load(f"cnn-jacobian.{name}").attrs)
 
@@ -89,6 +92,6 @@ def test_the_sums_agree_with_the_leading_values():
 @needs_data
 def test_a_noisy_cell_says_what_its_branch_computes():
     """Without noise a picture counts twice, among all and among the first; beyond those, noise is for accuracy."""
-    assert set(noise.cell(picture=3, level=0.0)) == {"accuracy", "clean", "sums"}
-    assert set(noise.cell(picture=40, level=0.4)) == {"accuracy"}
-    assert set(noise.cell(untrained_image=2, end=0.0)) == {"untrained"}
+    assert set(noise_runs.cell(picture=3, level=0.0)) == {"accuracy", "clean", "sums"}
+    assert set(noise_runs.cell(picture=40, level=0.4)) == {"accuracy"}
+    assert set(noise_runs.cell(untrained_image=2, end=0.0)) == {"untrained"}

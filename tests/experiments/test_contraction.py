@@ -1,4 +1,4 @@
-"""The experiments of chapter 7: cells that do not depend on what is computed beside them, and what is stored."""
+"""The experiments on contraction: cells that do not depend on what is computed beside them, and what is stored."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from deepdynamics.jacobian import singular_values
 def stand_in(monkeypatch):
     """The stand-in for MNIST, whatever data are there."""
     monkeypatch.delenv("DEEPDYNAMICS_DATA", raising=False)
-    monkeypatch.setattr(data, "_find", lambda *_: None)
+    monkeypatch.setattr(data.datasets, "_find", lambda *_: None)
     for cached in (autoencoders.digits, prediction.samples):
         cached.cache_clear()
     yield

@@ -61,11 +61,11 @@ def test_hyperparameters_are_those_of_their_stack():
 
 
 def test_stored_results_name_what_they_hold():
-    table = results.load("rbm-variations.finetuning").table
+    table = results.load("rbm-pretraining.finetuning").table
     assert table.shape == (len(finetuning.STACKS), len(finetuning.QUANTITIES))
     drawn = finetuning.hyperparameters(5)
     assert float(table.sel(stack=5, quantity="learning_rate")) == pytest.approx(drawn["learning_rate"])
-    found = results.load("rbm-variations.variations")
+    found = results.load("rbm-pretraining.variations")
     kinds = list(variations.KINDS)
     assert found.table.shape == (len(kinds), len(variations.SEEDS), len(variations.QUANTITIES))
     assert list(found.kind.values) == kinds and found.attrs["seeds"] == list(variations.SEEDS)

@@ -1,21 +1,28 @@
 """The experiments: the edge of a known profile, cells that are independent of others, labels, the command."""
 
 import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import xarray
+import yaml
 from deepdynamics import data, experiments, results
-from deepdynamics.experiments import __main__ as command
-from deepdynamics.experiments._experiment import experiment_of
+from deepdynamics.experiments import experiment_of
 from deepdynamics.experiments.order_and_chaos import trainability
 from deepdynamics.experiments.order_and_chaos.trainability import edge, edge_multiples, mean_over_columns, measured
 from deepdynamics.meanfield import MeanField
+from deepdynamics.results import __main__ as command
+from deepdynamics.results import places, states
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+ROOT = Path(__file__).resolve().parents[2]
 DEPTHS = np.array(trainability.DEPTHS, dtype=float)
 
 
@@ -99,7 +106,7 @@ def test_a_column_with_an_edge_beyond_the_depths_is_left_out_as_a_whole():
 def digits(monkeypatch):
     """The stand-in for MNIST, whatever data are there."""
     monkeypatch.delenv("DEEPDYNAMICS_DATA", raising=False)
-    monkeypatch.setattr(data, "_find", lambda *_: None)
+    monkeypatch.setattr(data.datasets, "_find", lambda *_: None)
     trainability._digits.cache_clear()
     yield trainability._digits()
     trainability._digits.cache_clear()
@@ -217,7 +224,7 @@ def test_the_points_of_an_experiment_lie_in_what_is_stored(key):
 def test_the_checks_of_an_experiment_compare_every_array(key):
     """What has no tolerance is what no two runs share: seconds, and numbers of products."""
     experiment = experiment_of(key)
-    entry = json.loads((results._folders()[0] / results.VERIFIED).read_text())[key]
+    entry = json.loads((places.folders()[0] / states.VERIFIED).read_text())[key]
     assert set(experiment.DIMENSIONS) - set(experiment.tolerance) <= {"run"}
     assert entry["compared"] == sorted(experiment.tolerance)
     assert entry["cells"] == len(experiment.checks) and entry["of"] == len(experiment.grid("paper"))
@@ -225,7 +232,7 @@ def test_the_checks_of_an_experiment_compare_every_array(key):
 
 @pytest.mark.skipif(not data.available("mnist"), reason="no MNIST")
 def test_a_live_cell_is_labelled_as_the_stored_one():
-    live = experiments.compute("gain", "live")
+    live = experiments.compute("edge-of-chaos.gain", "live")
     assert live.log_singular_values.dims == ("weights", "gain", "network", "rank")
     kept = results.load("edge-of-chaos.gain").sel({dim: live[dim] for dim in live.dims})
     # To 1e-4 in the logarithm: logarithms around -40 are kept in float32, and at this gain rounding hardly grows.
@@ -235,21 +242,41 @@ def test_a_live_cell_is_labelled_as_the_stored_one():
 # The command
 
 
-def test_the_command_runs_what_is_registered(tmp_path, monkeypatch, capsys):
+def test_the_command_runs_the_results_of_a_chapter(tmp_path, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(
-        experiments, "store", lambda name, resume, workers: asked.append((name, resume, workers)) or tmp_path / "a.npz"
+        results, "store", lambda key, keep, workers: asked.append((key, keep, workers)) or tmp_path / "a.npz"
     )
-    assert command.main(["2", "--workers", "2", "--keep", str(tmp_path)]) == 0
-    assert asked == [("trainability", tmp_path / "trainability", 2)]
-    assert capsys.readouterr().out.startswith("chapter 2: trainability\na.npz: 0 s")
+    assert command.main(["order-and-chaos", "--workers", "2", "--keep", str(tmp_path)]) == 0
+    assert asked == [("order-chaos.trainability", tmp_path / "order-chaos.trainability", 2)]
+    assert capsys.readouterr().out.startswith("order-chaos.trainability\na.npz: 0 s")
+    assert command.main(["--keep", str(tmp_path)]) == 0
+    assert [key for key, _, _ in asked[1:]] == KEYS
+
+
+def test_chapters_are_called_as_in_the_map_of_the_book():
+    parts = yaml.safe_load((ROOT / "book" / "chapters.yml").read_text("utf8"))
+    assert set(experiments.EXPERIMENTS) <= {row["slug"] for part in parts for row in part["chapters"]}
 
 
 def test_a_chapter_without_experiments(capsys):
     with pytest.raises(SystemExit):
-        command.main(["19"])
-    known = ", ".join(map(str, experiments.EXPERIMENTS))
-    assert f"chapter 19 has no stored results: {known} have" in capsys.readouterr().err
+        command.main(["flows"])
+    known = ", ".join(experiments.EXPERIMENTS)
+    assert f"the chapter 'flows' has no stored results: {known} have" in capsys.readouterr().err
+
+
+def test_the_command_starts_again_in_a_process_of_one_thread(monkeypatch):
+    """Libraries count their threads when they are loaded, which is before the command is."""
+    calls = []
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    monkeypatch.setattr(sys, "argv", ["results", "verify"])
+    monkeypatch.setattr(subprocess, "call", lambda command, env: calls.append((command, env)) or 3)
+    with pytest.raises(SystemExit, match="3"):
+        runpy.run_path(command.__file__, run_name="__main__")
+    [(again, environment)] = calls
+    assert again == [sys.executable, "-m", "deepdynamics.results", "verify"]
+    assert {environment[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")} == {"1"}
 
 
 def test_the_command_verifies_what_is_behind_or_what_is_named(monkeypatch, capsys):

@@ -7,8 +7,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepdynamics.data.datasets import _fetch, available, inventory
-from deepdynamics.data.fetch import PUBLISHED, offline
+from deepdynamics.data.datasets import available, fetch_missing, inventory
+from deepdynamics.data.fetch import offline
+from deepdynamics.data.registry import PUBLISHED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen and not Path(chosen).is_dir():
         print(f"DEEPDYNAMICS_DATA names a folder that does not exist: {chosen}")
     missing = [name for name in names if not available(name)]
-    failed = {} if offline() or not missing else _fetch(missing, options.timeout)
+    failed = {} if offline() or not missing else fetch_missing(missing, options.timeout)
     found = inventory()
     for name in names:
         reasons = [reason for path, reason in failed.items() if path.startswith(f"{name}/")]

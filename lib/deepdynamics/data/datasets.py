@@ -11,7 +11,6 @@ there and wrong is never replaced or removed: `CorruptData` names it and says wh
 `python -m deepdynamics.data fetch` downloads what is missing and says what is there.
 """
 
-import functools
 import hashlib
 import html
 import os
@@ -25,9 +24,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from deepdynamics.data.fetch import PUBLISHED, cache_folder, cache_folders, checksum_matches, download, offline
+from deepdynamics._checks import replace_file
+from deepdynamics.data.fetch import cache_folder, cache_folders, checksum_matches, download, file_digest, offline
 from deepdynamics.data.formats import READERS, CorruptData, read_labels, take
-from deepdynamics.data.registry import SAMPLES
+from deepdynamics.data.registry import PUBLISHED, SAMPLES
 
 __all__ = [
     "CorruptData",
@@ -37,6 +37,7 @@ __all__ = [
     "Pretrained",
     "Provenance",
     "available",
+    "fetch_missing",
     "inventory",
     "load",
     "load_pretrained",
@@ -286,7 +287,7 @@ def _files(name: str, split: str) -> tuple[list[Path], str]:
     """The files of a split, fetched if need be, and their source."""
     found, reason = _find(name, split), "DEEPDYNAMICS_OFFLINE is set"
     if found is None and not offline():
-        failed = _fetch([name], 30.0)
+        failed = fetch_missing([name], 30.0)
         found, reason = _find(name, split), next(iter(failed.values()), "")
     if found is None:
         raise DataMissing(f"{name} needs data: {FETCH} {name} ({reason})")
@@ -295,29 +296,29 @@ def _files(name: str, split: str) -> tuple[list[Path], str]:
     return found
 
 
-def _fetch(names: Sequence[str], timeout: float) -> dict[str, str]:
-    """Download what is missing of the data sets named into the cache: {path: reason} for the files that failed."""
+def fetch_missing(names: Sequence[str], timeout: float) -> dict[str, str]:
+    """Download what is missing of the data sets named into the cache: {path: reason} for the files that failed.
+
+    timeout: seconds in which next to nothing arrived, after which the rest is given up.
+
+    >>> fetch_missing([], 20.0)
+    {}
+    """
     folder = cache_folder()
     failed = download([file for name in names for file in PUBLISHED[name]], folder, timeout=timeout)
     complete = not any(path.startswith("imagenet-samples/") for path in failed)
     table = folder / "imagenet-samples" / "labels.csv"
     if "imagenet-samples" in names and complete and not table.exists():
         rows = [f"{file},{index},{file[10:].rsplit('.', 1)[0].replace('_', ' ')}" for file, index, _ in SAMPLES]
-        table.write_text("\n".join(["file,class_index,class_name", *rows, ""]), "utf-8")
+        replace_file(table, "\n".join(["file,class_index,class_name", *rows, ""]).encode())
     return failed
-
-
-@functools.lru_cache(maxsize=256)
-def _sum_matches(path: Path, size: int, changed: int, checksum: str) -> bool:
-    return checksum_matches(path, checksum)
 
 
 def _check_sums(name: str, files: Sequence[Path]) -> None:
     """Compare downloaded files with their published checksums."""
     sums = {Path(file.path).name: file.checksum for file in PUBLISHED[name]}
     for file in files:
-        status = file.stat() if file.exists() else None
-        if file.name in sums and status and not _sum_matches(file, status.st_size, status.st_mtime_ns, sums[file.name]):
+        if file.name in sums and file.exists() and not checksum_matches(file, sums[file.name]):
             algorithm, digits = sums[file.name].split(":")
             raise CorruptData(
                 f"{file} is not the published file: its {algorithm} is not {digits}…; remove it, then: {FETCH} {name}"
@@ -326,10 +327,7 @@ def _check_sums(name: str, files: Sequence[Path]) -> None:
 
 def _digest(files: Sequence[Path]) -> str:
     """sha256 of a file, or of the list of sha256 sums of several."""
-    sums = []
-    for file in files:
-        with file.open("rb") as stream:
-            sums.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    sums = [file_digest(file) for file in files]
     return sums[0] if len(sums) == 1 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
 
@@ -347,6 +345,3 @@ def _stand_in(name: str, split: str, n: int | None) -> tuple[NDArray[np.uint8], 
     sha256 = hashlib.sha256(small.tobytes() + labels.astype(np.int64).tobytes()).hexdigest()
     note = f"{count:,} of scikit-learn's 8 × 8 digits enlarged to 28 × 28; the real data: {FETCH} {name}"
     return images, labels[:count], Provenance(name, split, count, "stand-in", sha256, note)
-
-
-# The command ---------------------------------------------------------------------------------------------------------

@@ -1,125 +1,35 @@
-"""Public files: where they are published, their checksums, and a download that can neither hang nor leave half a file.
+"""A download of published files that can neither hang nor leave half a file, and the cache that it fills.
 
 A file is verified before it gets a name, and appears in its place in one step. It may have mirrors, tried in order. The
 download as a whole is given up when a time-out passes in which (almost) nothing arrived: sockets and name servers have
 time-outs of their own that add up over hosts, so the clock that counts is kept outside the thread that downloads.
+
+pooch names the cache folder and speaks HTTP. `pooch.Pooch.fetch` is not used: it has one address a file; it compares
+whole digests only, and of torchvision's weights eight digits are published; what has arrived lies in the cache under a
+name that stays where the process ends before the file is whole; and it writes to standard error.
 """
 
+import functools
 import hashlib
+import io
 import os
-import shutil
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
 from urllib.parse import urlsplit
 
 import pooch
 import requests
 
 from deepdynamics import _progress as progress
-from deepdynamics.data.registry import SAMPLES
+from deepdynamics._checks import replace_file
+from deepdynamics.data.registry import RemoteFile
 
-__all__ = [
-    "PUBLISHED",
-    "RemoteFile",
-    "cache_folder",
-    "cache_folders",
-    "checksum_matches",
-    "download",
-    "offline",
-]
+__all__ = ["cache_folder", "cache_folders", "checksum_matches", "download", "file_digest", "offline"]
 
 _SLOWEST = 1024  # bytes per second below which a download counts as dead
 _CHUNK = 8192
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A published file.
-
-    `path` is folder/name below a data directory; `checksum` is "md5:…" or "sha256:…" (the latter may be a prefix of the
-    digest, as torchvision's file names carry it); `addresses` are tried in order.
-
-    >>> PUBLISHED["alexnet"][0].checksum
-    'sha256:7be5be79'
-    """
-
-    path: str
-    checksum: str
-    addresses: tuple[str, ...]
-
-
-def _idx_files(folder: str, sums: tuple[str, ...], addresses: tuple[str, ...]) -> tuple[RemoteFile, ...]:
-    names = [f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
-    return tuple(
-        RemoteFile(
-            f"{folder}/{name}",
-            f"md5:{digest}",
-            tuple(address + name for address in addresses),
-        )
-        for name, digest in zip(names, sums, strict=True)
-    )
-
-
-_SAMPLES_ADDRESS = "https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/master/"
-_TORCHVISION = "https://download.pytorch.org/models/"
-
-PUBLISHED: dict[str, tuple[RemoteFile, ...]] = {
-    "mnist": _idx_files(
-        "mnist",
-        (
-            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-            "d53e105ee54ea40749a09fcbcd1e9432",
-            "9fb629c4189551a2d022fa330f9573f3",
-            "ec29112dd5afa0611ce80d1b7f02629c",
-        ),
-        (
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-        ),
-    ),
-    "fashion-mnist": _idx_files(
-        "fashion-mnist",
-        (
-            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "25c81989df183df01b3e8a0aad5dffbe",
-            "bef4ecab320f06d8554ea6380940ec79",
-            "bb300cfdad3c16e7a12a480ee83cd310",
-        ),
-        (
-            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        ),
-    ),
-    "cifar-100": (
-        RemoteFile(
-            "cifar-100/cifar-100-binary.tar.gz",
-            "md5:03b5dce01913d631647c71ecec9e9cb8",
-            ("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",),
-        ),
-    ),
-    "imagenet-samples": tuple(
-        RemoteFile(f"imagenet-samples/{name}", f"sha256:{digest}", (_SAMPLES_ADDRESS + name,))
-        for name, _, digest in SAMPLES
-    ),
-    "squeezenet1_0": (
-        RemoteFile(
-            "squeezenet1_0/squeezenet1_0-b66bff10.pth",
-            "sha256:b66bff10",
-            (_TORCHVISION + "squeezenet1_0-b66bff10.pth",),
-        ),
-    ),
-    "alexnet": (
-        RemoteFile(
-            "alexnet/alexnet-owt-7be5be79.pth",
-            "sha256:7be5be79",
-            (_TORCHVISION + "alexnet-owt-7be5be79.pth",),
-        ),
-    ),
-}
 
 
 def offline() -> bool:
@@ -164,8 +74,26 @@ def checksum_matches(path: Path, checksum: str) -> bool:
     >>> checksum_matches(path, "sha256:e3b0c442"), checksum_matches(path, "md5:00")
     (True, False)
     """
+    algorithm, digits = checksum.split(":")
+    return file_digest(path, algorithm).startswith(digits)
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Hexadecimal digest of a file; read once a process, as long as its size and its time of change stay the same.
+
+    >>> path = Path(tempfile.mkdtemp()) / "empty"
+    >>> _ = path.write_bytes(b"")
+    >>> file_digest(path)[:8]
+    'e3b0c442'
+    """
+    status = path.stat()
+    return _digest_of(path.absolute(), algorithm, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest_of(path: Path, algorithm: str, size: int, changed: int) -> str:
     with path.open("rb") as file:
-        return _matches(file, checksum)
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 class _Abandoned(Exception):
@@ -277,7 +205,7 @@ def _fetch_one(
                     meter.close()
                 if not _matches(arrived, file.checksum):
                     raise ValueError(f"sent {arrived.tell()} bytes whose {file.checksum.split(':')[0]} is wrong")
-                _place(arrived, folder / file.path)
+                replace_file(folder / file.path, arrived)
             return None
         except requests.exceptions.ConnectionError:  # refused, unknown, or silent in the middle of a file
             reasons.append(f"{host} cannot be reached")
@@ -291,24 +219,8 @@ def _fetch_one(
     return "; ".join(reasons)
 
 
-def _matches(stream: BinaryIO, checksum: str) -> bool:
+def _matches(stream: io.BufferedRandom, checksum: str) -> bool:
     """Whether a stream, read from its beginning to its end, has the digest."""
     algorithm, digits = checksum.split(":")
-    digest = hashlib.new(algorithm)
     stream.seek(0)
-    while piece := stream.read(1 << 20):
-        digest.update(piece)
-    return digest.hexdigest().startswith(digits)
-
-
-def _place(content: IO[bytes], path: Path) -> None:
-    """Write a whole stream to a file that appears in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    content.seek(0)
-    try:
-        with part.open("wb") as file:
-            shutil.copyfileobj(content, file)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    return hashlib.file_digest(stream, algorithm).hexdigest().startswith(digits)

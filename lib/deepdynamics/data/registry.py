@@ -1,8 +1,42 @@
-"""The 64 ImageNet pictures of the book: file, class index (0 to 999), sha256 of the JPEG.
+"""The published files of the book's data: where they lie, and their checksums.
 
-One picture a class from the public collection "imagenet-sample-images"; the class is in the file's name.
+Of the public collection "imagenet-sample-images", one picture a class with the class in the file's name, 64 are used.
 """
 
+from dataclasses import dataclass
+
+__all__ = ["PUBLISHED", "SAMPLES", "RemoteFile"]
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A published file.
+
+    `path` is folder/name below a data directory; `checksum` is "md5:…" or "sha256:…" (the latter may be a prefix of the
+    digest, as torchvision's file names carry it); `addresses` are tried in order.
+
+    >>> PUBLISHED["alexnet"][0].checksum
+    'sha256:7be5be79'
+    """
+
+    path: str
+    checksum: str
+    addresses: tuple[str, ...]
+
+
+def _idx_files(folder: str, sums: tuple[str, ...], addresses: tuple[str, ...]) -> tuple[RemoteFile, ...]:
+    names = [f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    return tuple(
+        RemoteFile(
+            f"{folder}/{name}",
+            f"md5:{digest}",
+            tuple(address + name for address in addresses),
+        )
+        for name, digest in zip(names, sums, strict=True)
+    )
+
+
+# file, class index (0 to 999), sha256 of the JPEG
 SAMPLES: tuple[tuple[str, int, str], ...] = (
     ("n02056570_king_penguin.JPEG", 145, "76a03cbc599244b2d647b326ef80f2c53fa664c92779b693955187afebd7ee75"),
     ("n01943899_conch.JPEG", 112, "05038339edae29a0821f1f53cfdcf8f678e71d01752ea7d23a9fecb758adbdc6"),
@@ -69,3 +103,60 @@ SAMPLES: tuple[tuple[str, int, str], ...] = (
     ("n02109525_Saint_Bernard.JPEG", 247, "1281a0006ef2f7409412e225ac1abebf7fae945d3f240b7c3ac6fad2b85e4399"),
     ("n02109047_Great_Dane.JPEG", 246, "7b5ba6980673904a4adcc5ad48202249a57ec40a8085d6f5b89f8836482d4299"),
 )
+
+_SAMPLES_ADDRESS = "https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/master/"
+_TORCHVISION = "https://download.pytorch.org/models/"
+
+PUBLISHED: dict[str, tuple[RemoteFile, ...]] = {
+    "mnist": _idx_files(
+        "mnist",
+        (
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "d53e105ee54ea40749a09fcbcd1e9432",
+            "9fb629c4189551a2d022fa330f9573f3",
+            "ec29112dd5afa0611ce80d1b7f02629c",
+        ),
+        (
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+    ),
+    "fashion-mnist": _idx_files(
+        "fashion-mnist",
+        (
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "25c81989df183df01b3e8a0aad5dffbe",
+            "bef4ecab320f06d8554ea6380940ec79",
+            "bb300cfdad3c16e7a12a480ee83cd310",
+        ),
+        (
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        ),
+    ),
+    "cifar-100": (
+        RemoteFile(
+            "cifar-100/cifar-100-binary.tar.gz",
+            "md5:03b5dce01913d631647c71ecec9e9cb8",
+            ("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",),
+        ),
+    ),
+    "imagenet-samples": tuple(
+        RemoteFile(f"imagenet-samples/{name}", f"sha256:{digest}", (_SAMPLES_ADDRESS + name,))
+        for name, _, digest in SAMPLES
+    ),
+    "squeezenet1_0": (
+        RemoteFile(
+            "squeezenet1_0/squeezenet1_0-b66bff10.pth",
+            "sha256:b66bff10",
+            (_TORCHVISION + "squeezenet1_0-b66bff10.pth",),
+        ),
+    ),
+    "alexnet": (
+        RemoteFile(
+            "alexnet/alexnet-owt-7be5be79.pth",
+            "sha256:7be5be79",
+            (_TORCHVISION + "alexnet-owt-7be5be79.pth",),
+        ),
+    ),
+}

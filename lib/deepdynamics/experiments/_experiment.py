@@ -1,4 +1,4 @@
-"""What the experiments share: points of a grid, labels, cells that are kept while a run goes on, comparison.
+"""What the experiments share: points of a grid, labels, assembly of cells, comparison with what is stored.
 
 An experiment is a module with the names of `Experiment`. Its `cell` computes one point of the grid and returns named
 arrays, whose axes are the dimensions that `DIMENSIONS` gives them, less those that the point has fixed. An array that
@@ -6,24 +6,31 @@ covers a part of its axes only comes labelled, as an `xarray.DataArray`. A cell 
 no cell has computed is NaN in the result.
 """
 
-import hashlib
 import importlib
 import itertools
-import json
-import tempfile
 import time
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import xarray
 
-from deepdynamics import data, results
-from deepdynamics.sweeps import sweep
+from deepdynamics import data
+from deepdynamics._progress import bar
+from deepdynamics.experiments._table import module_of
 
-__all__ = ["Experiment", "Point", "at_scale", "compared", "compute", "experiment_of", "points", "store"]
+__all__ = [
+    "Experiment",
+    "Point",
+    "assembled",
+    "at_scale",
+    "check_data",
+    "compared",
+    "compute",
+    "experiment_of",
+    "labelled_cell",
+    "points",
+]
 
 Point = dict[str, Any]
 Scale = Literal["live", "paper"]
@@ -69,56 +76,43 @@ def at_scale(scale: str, *, live: list[Point], paper: list[Point]) -> list[Point
     return live if scale == "live" else paper
 
 
-def _full_name(name: str) -> str:
-    return f"{__package__}.{name}"
-
-
 def experiment_of(key: str) -> Experiment:
-    """The module that computes a stored result."""
-    from deepdynamics.experiments import module_of
+    """The module that computes a stored result; ValueError for a key that none computes.
 
+    >>> experiment_of("edge-of-chaos.gain").grid("live")
+    [{'weights': 'gaussian', 'gain': 1.05, 'network': 0}]
+    """
     return cast(Experiment, importlib.import_module(module_of(key)))
 
 
-def compute(name: str, scale: Scale = "live", *, resume: Path | None = None, workers: int = 1) -> xarray.Dataset:
+def compute(key: str, scale: Scale = "live") -> xarray.Dataset:
     """All cells of an experiment, assembled; its attribute "data" says where the data come from.
 
-    name: of the module. resume: a folder that keeps finished cells, those of different code apart. Raises ValueError
-    for another scale, `data.DataMissing` where the paper's scale lacks its data (a stand-in is not what it reports).
+    key: of the result that is stored. Raises ValueError for a key that no experiment computes or another scale, and
+    `data.DataMissing` where the paper's scale lacks its data (a stand-in is not what it reports).
+
+    >>> compute("edge-of-chaos.gain", "live").log_singular_values.sizes["rank"]  # doctest: +SKIP
+    100
     """
-    module = _full_name(name)
-    experiment = cast(Experiment, importlib.import_module(module))
-    chosen = experiment.grid(scale)
+    experiment = experiment_of(key)
+    chosen, cells = experiment.grid(scale), []
     if scale == "paper":
-        _check_data(experiment)
-    with tempfile.TemporaryDirectory() as passing:
-        folder = Path(resume) / results.digest(module) if resume else Path(passing)
-        folder.mkdir(parents=True, exist_ok=True)
-        texts = [json.dumps(point) for point in chosen]
-        sweep(_Keep(module, folder), {"point": texts}, workers=workers)
-        found = _assembled(experiment, chosen, [_kept(folder, text) for text in texts])
-    return found.assign_attrs(data=experiment.sources())
-
-
-def store(name: str, resume: Path, workers: int = 1) -> Path:
-    """Compute an experiment at the scale of the paper and store it; finished cells are kept below `resume`."""
-    code, start = results.digest(_full_name(name)), time.perf_counter()
-    dataset = compute(name, "paper", resume=resume, workers=workers)
-    experiment = cast(Experiment, importlib.import_module(_full_name(name)))
-    record = {"code": code, "seconds_since_resumed": round(time.perf_counter() - start)} | dataset.attrs
-    return results.save(
-        experiment.KEY, dataset, parameters=experiment.PARAMETERS, seeds=experiment.SEEDS, provenance=record
-    )
+        check_data(experiment)
+    with bar(len(chosen), key) as shown:
+        for point in chosen:
+            cells.append(labelled_cell(experiment, point))
+            shown.update()
+    return assembled(experiment, chosen, cells)
 
 
 def compared(experiment: Experiment, stored: xarray.Dataset) -> dict[str, Any]:
     """The check cells against the stored numbers: how many cells of how many, the largest deviation relative to the
     largest entry of its array, the largest in units of the tolerance and where that is; and the seconds it took.
     """
-    _check_data(experiment)
+    check_data(experiment)
     start, rows, names = time.process_time(), [], set()
     for point in experiment.checks:
-        for name, live in _cell(experiment, point).data_vars.items():
+        for name, live in labelled_cell(experiment, point).data_vars.items():
             if str(name) in experiment.tolerance:
                 names.add(str(name))
                 rows.append((*_deviation(live, stored, point, *experiment.tolerance[str(name)]), f"{name} at {point}"))
@@ -156,7 +150,8 @@ def _deviation(
         return float(distance.max() / max(size.max(), 1e-300)) if distance.any() else 0.0, float(share.max())
 
 
-def _check_data(experiment: Experiment) -> None:
+def check_data(experiment: Experiment) -> None:
+    """Raises `data.DataMissing` where data are not here without which the result cannot be computed."""
     if missing := [name for name in experiment.NEEDS if not data.available(name)]:
         raise data.DataMissing(
             f"{experiment.KEY} needs {', '.join(missing)}: python -m deepdynamics.data fetch "
@@ -164,8 +159,8 @@ def _check_data(experiment: Experiment) -> None:
         )
 
 
-def _cell(experiment: Experiment, point: Point) -> xarray.Dataset:
-    """What a cell returns, labelled."""
+def labelled_cell(experiment: Experiment, point: Point) -> xarray.Dataset:
+    """What a cell returns, labelled: the axes that the point has not fixed, with their coordinates."""
     arrays = {}
     for name, value in experiment.cell(**point).items():
         dims = [dim for dim in experiment.DIMENSIONS[name] if dim not in point]
@@ -175,31 +170,10 @@ def _cell(experiment: Experiment, point: Point) -> xarray.Dataset:
     return xarray.merge([array.rename(name) for name, array in arrays.items()], join="exact", compat="equals")
 
 
-class _Keep:
-    """Computes a cell and writes it to the folder, unless it is there; can be pickled."""
-
-    def __init__(self, module: str, folder: Path) -> None:
-        self.module, self.folder, self.__name__ = module, folder, module.rsplit(".", 1)[-1]
-
-    def __call__(self, point: str) -> bool:
-        try:
-            _kept(self.folder, point)
-        except (FileNotFoundError, ValueError, EOFError, KeyError, zipfile.BadZipFile):  # absent or damaged: compute
-            found = _cell(cast(Experiment, importlib.import_module(self.module)), json.loads(point))
-            results.replace(_path(self.folder, point), results.packed(found, {"point": point}))
-        return True
-
-
-def _path(folder: Path, point: str) -> Path:
-    return folder / f"{hashlib.sha256(point.encode()).hexdigest()[:32]}.npz"
-
-
-def _kept(folder: Path, point: str) -> xarray.Dataset:
-    return results.unpacked(_path(folder, point).read_bytes())
-
-
-def _assembled(experiment: Experiment, chosen: list[Point], cells: list[xarray.Dataset]) -> xarray.Dataset:
-    """One dataset of all cells, its coordinates in the order of `COORDINATES`; NaN (0 in integers) where no cell is."""
+def assembled(experiment: Experiment, chosen: Sequence[Point], cells: Sequence[xarray.Dataset]) -> xarray.Dataset:
+    """One dataset of all cells, its coordinates in the order of `COORDINATES`; NaN (0 in integers) where no cell is.
+    Its attribute "data" says where the data come from.
+    """
     seen: dict[str, set[Any]] = {dim: set() for dim in experiment.COORDINATES}
     parts: dict[str, list[xarray.DataArray]] = {}
     for point, cell in zip(chosen, cells, strict=True):
@@ -218,4 +192,4 @@ def _assembled(experiment: Experiment, chosen: list[Point], cells: list[xarray.D
             places = [[coords[dim].index(value) for value in part[dim].values.tolist()] for dim in dims]
             whole[np.ix_(*places)] = part.values
         arrays[name] = (dims, whole)
-    return xarray.Dataset(arrays, coords=coords)
+    return xarray.Dataset(arrays, coords=coords, attrs={"data": experiment.sources()})

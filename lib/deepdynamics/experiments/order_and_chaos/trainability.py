@@ -32,7 +32,7 @@ all columns has the eight means `measured(multiples).mean("seed")`.
 
 **To compute a slice** (some 8 s on one thread, twice that where the core is shared; 0.7 GB)::
 
-    live = experiments.compute("trainability", "live")                    # σ_w² = 1, four depths, 250 steps, all rates
+    live = experiments.compute(trainability.KEY, "live")                  # σ_w² = 1, four depths, 250 steps, all rates
     difference = trainability.best(live.accuracy) - trainability.best(stored.accuracy)      # xarray aligns the cells
 
 On the machine that stored the result the difference is exactly 0. Training amplifies rounding: images multiplied by 1

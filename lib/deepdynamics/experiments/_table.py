@@ -1,0 +1,37 @@
+"""Which module computes which stored result."""
+
+__all__ = ["EXPERIMENTS", "module_of"]
+
+# chapter -> key of a result -> the module that computes it
+EXPERIMENTS: dict[str, dict[str, str]] = {
+    "order-and-chaos": {"order-chaos.trainability": "order_and_chaos.trainability"},
+    "edge-of-chaos": {"edge-of-chaos.gain": "edge_of_chaos.gain"},
+    "rbm-pretraining": {
+        "rbm-pretraining.finetuning": "rbm_pretraining.finetuning",
+        "rbm-pretraining.variations": "rbm_pretraining.variations",
+    },
+    "cnn-jacobian": {
+        "cnn-jacobian.small": "cnn_jacobian.small",
+        "cnn-jacobian.gains": "cnn_jacobian.gains",
+        "cnn-jacobian.noise": "cnn_jacobian.noise",
+        "cnn-jacobian.spectra": "cnn_jacobian.spectra",
+        "cnn-jacobian.pictures": "cnn_jacobian.pictures",
+        "cnn-jacobian.logits": "cnn_jacobian.logits",
+    },
+    "contraction": {
+        "contraction.autoencoders": "contraction.autoencoders",
+        "contraction.prediction": "contraction.prediction",
+    },
+}
+
+
+def module_of(key: str) -> str:
+    """The full name of the module that computes a stored result; ValueError where none does.
+
+    >>> module_of("edge-of-chaos.gain")
+    'deepdynamics.experiments.edge_of_chaos.gain'
+    """
+    modules = {name: module for found in EXPERIMENTS.values() for name, module in found.items()}
+    if key not in modules:
+        raise ValueError(f"key = {key!r}: no experiment computes it; {', '.join(sorted(modules))} are known")
+    return f"{__package__}.{modules[key]}"

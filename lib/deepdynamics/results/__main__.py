@@ -1,0 +1,63 @@
+"""`python -m deepdynamics.results cnn-jacobian`: compute and store the results of a chapter, resuming what was
+interrupted; without a chapter, of all.
+
+`python -m deepdynamics.results verify [KEY ...]`: compute the check cells of stored results again and write what was
+compared to `verified.json`; without a key, of all that are neither current nor verified, one after the other, so that
+an interrupted run goes on where it was.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from deepdynamics import results
+from deepdynamics.data.fetch import cache_folder
+from deepdynamics.experiments import EXPERIMENTS
+
+# The last bits of a matrix product depend on how many threads there are, and training amplifies them.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compute the results of the chapters named (all without one), or verify results; 1 where one is contradicted."""
+    keys = [key for found in EXPERIMENTS.values() for key in found]
+    parser = argparse.ArgumentParser(prog="python -m deepdynamics.results", description=__doc__)
+    parser.add_argument("what", nargs="*", help=f"chapters, any of {', '.join(EXPERIMENTS)}; or verify [KEY ...]")
+    parser.add_argument("--workers", type=int, default=1, help="processes, each on one thread; 1 without it")
+    parser.add_argument("--keep", type=Path, default=cache_folder() / "experiments", help="folder for finished parts")
+    options = parser.parse_args(arguments)
+    if options.what[:1] == ["verify"]:
+        if unknown := [key for key in options.what[1:] if key not in keys]:
+            parser.error(f"no experiment computes {unknown[0]!r}: {', '.join(keys)}")
+        return _verify(options.what[1:] or keys, again=bool(options.what[1:]))
+    if unknown := [chapter for chapter in options.what if chapter not in EXPERIMENTS]:
+        parser.error(f"the chapter {unknown[0]!r} has no stored results: {', '.join(EXPERIMENTS)} have")
+    for key in (key for chapter in options.what or EXPERIMENTS for key in EXPERIMENTS[chapter]):
+        print(key, flush=True)
+        start = time.perf_counter()
+        path = results.store(key, options.keep / key, workers=options.workers)
+        print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
+    return 0
+
+
+def _verify(keys: Sequence[str], again: bool) -> int:
+    names = set()
+    for key in keys:
+        start, found = time.perf_counter(), results.state(key)
+        if again or found.name in ("unverified", "contradicted"):
+            found = results.verify(key)
+        names.add(found.name)
+        print(f"{key}: {found}, {time.perf_counter() - start:.0f} s", flush=True)
+    return int("contradicted" in names)
+
+
+if __name__ == "__main__":
+    if any(os.environ.get(name) != number for name, number in _ONE_THREAD.items()):
+        # Libraries count threads when they are loaded, and they are: again, in a process of one thread.
+        command = [sys.executable, "-m", "deepdynamics.results", *sys.argv[1:]]
+        raise SystemExit(subprocess.call(command, env=os.environ | _ONE_THREAD))
+    raise SystemExit(main())
