@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from deepdynamics.claims import MIME
 from jupyter_cache import get_cache
 from jupyter_cache.cache.main import JupyterCacheBase
 from jupyter_cache.readers import get_reader
 
-CLAIM_MIME = "application/vnd.deepdynamics.claim+json"
 DATA_CALL = re.compile(r"""(?:load|load_pretrained)\(\s*["']([\w-]+)["']""")
 
 # Captions and alt texts are cell metadata: by default they would be part of the cache key, and the old ones would be
@@ -40,8 +40,18 @@ class Record:
 
     @property
     def claims(self) -> list[dict[str, Any]]:
+        """The claims in the order of the page, as the JSON that they left."""
+        return [output.metadata[MIME] for output in self._outputs]
+
+    @property
+    def cards(self) -> dict[str, dict[str, Any]]:
+        """The claims by the HTML that they showed."""
+        return {output.data["text/html"]: output.metadata[MIME] for output in self._outputs}
+
+    @property
+    def _outputs(self) -> list[Any]:
         outputs = [output for cell in self.notebook.cells for output in cell.get("outputs", [])]
-        return [output.metadata[CLAIM_MIME] for output in outputs if CLAIM_MIME in output.get("metadata", {})]
+        return [output for output in outputs if MIME in output.get("metadata", {})]
 
 
 def open_cache(root: Path) -> JupyterCacheBase:

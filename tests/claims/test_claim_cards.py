@@ -99,7 +99,7 @@ def test_rival_of_a_number_that_has_no_error_lies_in_tolerances():
 
 def test_paired_rival_says_so():
     pairs = rows(side="above", samples=TWO, rival=("before", [x * 0.9 for x in ONE]), paired=True)
-    assert "paired standard errors away" in pairs["rival, before"]
+    assert pairs["rival, before"].endswith(" standard errors away, paired")
 
 
 def test_number_of_the_source_is_told_once():
@@ -121,8 +121,10 @@ def test_summary():
     assert card.summary([CLAIM.data()]) == "**1 claim**: **1** replicates its source. Each names its rival."
     assert card.summary([c.data() for c in (CLAIM, legacy, plain, plain)]) == (
         "**4 claims**: **2** hold, **1** replicates its source, **1** corrects a source. "
-        "2 of them name their rival; 2 do not yet. 1 judges a source without quoting it yet."
+        "2 of them name a rival; 2 not yet. 1 judges a source without quoting it yet."
     )
+    assert "None of them names a rival; 2 not yet." in card.summary([plain.data()] * 2)
+    assert "1 of them names a rival; 1 not yet." in card.summary([CLAIM.data(), plain.data()])
     assert card.summary([]).startswith("**0 claims**")
 
 

@@ -33,7 +33,7 @@ def expected(claim: Data) -> str:
     if claim["expected"] is None:
         return ""
     sign = "" if claim["relation"] == "=" else f"{claim['relation']} "
-    return f"{sign}{claim['expected']:.4g}"
+    return f"{sign}{claim['expected']:.5g}"
 
 
 def source_says(claim: Data) -> str:
@@ -48,7 +48,7 @@ def source_says(claim: Data) -> str:
     return (
         re.sub(r"^([<>])= *", lambda sign: {"<": "≤ ", ">": "≥ "}[sign[1]], says)
         if isinstance(says, str)
-        else f"{says:.4g}"
+        else f"{says:.5g}"
     )
 
 
@@ -186,6 +186,16 @@ def html(claim: Data, source: tuple[str, str] | None = None) -> str:
     )
 
 
+def verdicts(claims: Sequence[Data], mark: str = "") -> list[str]:
+    """How many claims have each verdict, in words; ``mark`` stands on either side of each number.
+
+    >>> verdicts([{"verdict": "holds"}, {"verdict": "undecided"}, {"verdict": "holds"}])
+    ['2 hold', '1 is undecided']
+    """
+    counts = Counter(claim["verdict"] for claim in claims)
+    return [f"{mark}{counts[v]}{mark} {IN_WORDS[v][counts[v] != 1]}" for v in VERDICTS if counts[v]]
+
+
 def summary(claims: Sequence[Data]) -> str:
     """The claims of a chapter, or of the book, in a paragraph of Markdown.
 
@@ -194,17 +204,13 @@ def summary(claims: Sequence[Data]) -> str:
     >>> summary([data])
     '**1 claim**: **1** holds. Each names its rival.'
     """
-    counts = Counter(claim["verdict"] for claim in claims)
-    verdicts = [f"**{counts[v]}** {IN_WORDS[v][counts[v] != 1]}" for v in VERDICTS if counts[v]]
     named = sum(claim["rival"] is not None for claim in claims)
     unquoted = sum(claim["unquoted"] for claim in claims)
-    sentences = [f"**{len(claims)} claim{'s' * (len(claims) != 1)}**: {', '.join(verdicts)}."]
-    if claims:
-        sentences.append(
-            "Each names its rival."
-            if named == len(claims)
-            else f"{named} of them name their rival; {len(claims) - named} do not yet."
-        )
+    sentences = [f"**{len(claims)} claim{'s' * (len(claims) != 1)}**: {', '.join(verdicts(claims, '**'))}."]
+    if named == len(claims) > 0:
+        sentences.append("Each names its rival.")
+    elif claims:
+        sentences.append(f"{named or 'None'} of them name{'s' * (named < 2)} a rival; {len(claims) - named} not yet.")
     if unquoted:
         sentences.append(f"{unquoted} judge{'s' * (unquoted == 1)} a source without quoting it yet.")
     return " ".join(sentences)
@@ -229,9 +235,8 @@ def _count(count: int | None, of: str | None) -> str:
 
 def _away(other: Data, tolerance: float) -> str:
     error = other["difference_error"]
-    unit = f"{'paired ' * other['paired']}standard error" if error else "tolerance"
-    number = times(abs(other["difference"]) / (error or tolerance))
-    return f"{number} {unit}{'s' * (number != '1')} away"
+    unit, number = "standard error" if error else "tolerance", times(abs(other["difference"]) / (error or tolerance))
+    return f"{number} {unit}{'s' * (number != '1')} away{', paired' * other['paired']}"
 
 
 def _class(verdict: str) -> str:

@@ -27,7 +27,7 @@ class Claim:
     """One checked statement. Made by :func:`claim`; every field that is not an input of it is computed.
 
     >>> claim("demo.pi", "22/7 is near pi", theory=3.14159, measured=22 / 7, tolerance=0.01, rival=("three", 3.0))
-    holds: 22/7 is near pi [theory 3.142; measured 3.143; rival, three 3, 14 tolerances away; resolution 7.1 %]
+    holds: 22/7 is near pi [theory 3.1416; measured 3.143; rival, three 3, 14 tolerances away; resolution 7.1 %]
     """
 
     key: str
