@@ -30,8 +30,7 @@ class Ledger(Generated):
             title = f"Chapter {row['number']}: {row['title']}" if row else record.docname
             note = f" {UNREVISED}" if row and row.get("unrevised") else ""
             lines += [f"### {title}", "", card.summary(record.claims) + note, ""]
-            lines += table(record.claims, known)
-            lines.append("")
+            lines += ["::::{div} claims-table", *table(record.claims, known), "::::", ""]
         return "\n".join(lines)
 
 
@@ -40,10 +39,11 @@ def table(claims: list[dict[str, Any]], known: set[str]) -> list[str]:
     lines = ["| verdict | claim | expected | measured | rival | resolution | source |", "|---|---|---|---|---|---|---|"]
     for claim in claims:
         says, between = card.source_says(claim), card.difference(claim)
+        expected = [card.expected(claim), says and not card.is_the_source(claim["rival"]) and f"source: {says}"]
         cells = (
             claim["verdict"],
             f"[{literal(claim['statement'])}](#{claim['anchor']})",
-            "; ".join(filter(None, [card.expected(claim), says and f"source: {says}"])),
+            "; ".join(filter(None, expected)),
             card.measured(claim) or "–",
             literal("; ".join(filter(None, [card.rival(claim), between and f"difference {between}"]))) or "–",
             card.resolution(claim) or "–",

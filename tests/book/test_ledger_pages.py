@@ -44,12 +44,17 @@ def test_row_of_the_ledger():
     assert cells == [
         "corrected",
         "[a statement](#claim-t-row)",
-        "1; source: 3",
+        "1; source: 3, 92 standard errors away",
         "1.000 ± 0.022 (8 networks)",
         "the control 2.000 ± 0.022 (8 networks), 33 standard errors away",
         "17 %",
         "{cite:t}`planck1900law`, eq. (5)",
     ]
+
+
+def test_number_of_a_source_that_is_the_rival_is_told_once():
+    cells = row(theory=1.0, samples=ONE, source_says=2.0, quote="2", **SOURCE)
+    assert cells[2] == "1" and cells[4].startswith("the source's number 2, ")
 
 
 def test_rows_of_sides_and_of_claims_without_a_rival():

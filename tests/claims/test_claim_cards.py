@@ -108,7 +108,11 @@ def test_number_of_the_source_is_told_once():
     bound = rows(at_least=0.5, samples=ONE, source_says="<= 0.1", **KEYED)
     assert bound["the source says"].startswith("≤ 0.1, ")
     both = rows(theory=1.0, samples=ONE, source_says=2.0, rival=("none", 0.0), **KEYED)
-    assert both["the source says"] == "2" and both["rival, none"].startswith("0, ")
+    assert both["the source says"] == "2, 46 standard errors away" and both["rival, none"].startswith("0, ")
+
+
+def test_source_on_trial_says_how_far_it_lies():
+    assert rows(samples=ONE, source_says=">= 2", **KEYED)["the source says"] == "≥ 2, 46 standard errors away"
 
 
 def test_claim_without_a_rival_shows_none():
@@ -121,10 +125,9 @@ def test_summary():
     assert card.summary([CLAIM.data()]) == "**1 claim**: **1** replicates its source. Each names its rival."
     assert card.summary([c.data() for c in (CLAIM, legacy, plain, plain)]) == (
         "**4 claims**: **2** hold, **1** replicates its source, **1** corrects a source. "
-        "2 of them name a rival; 2 not yet. 1 judges a source without quoting it yet."
+        "Of these, 2 name a rival and 2 do not yet. 1 judges a source without quoting it yet."
     )
-    assert "None of them names a rival; 2 not yet." in card.summary([plain.data()] * 2)
-    assert "1 of them names a rival; 1 not yet." in card.summary([CLAIM.data(), plain.data()])
+    assert "Of these, 0 name a rival and 2 do not yet." in card.summary([plain.data()] * 2)
     assert card.summary([]).startswith("**0 claims**")
 
 

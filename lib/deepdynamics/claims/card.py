@@ -14,7 +14,7 @@ from typing import Any
 
 from deepdynamics.claims.measurement import THE_SOURCE
 from deepdynamics.claims.numbers import percent, times, with_error
-from deepdynamics.claims.rules import IN_WORDS, SIDES, VERDICTS
+from deepdynamics.claims.rules import IN_WORDS, SIDES, VERDICTS, statement
 
 Data = Mapping[str, Any]
 
@@ -32,24 +32,32 @@ def expected(claim: Data) -> str:
         return f"{claim['relation']} its rival"
     if claim["expected"] is None:
         return ""
-    sign = "" if claim["relation"] == "=" else f"{claim['relation']} "
-    return f"{sign}{claim['expected']:.5g}"
+    return number_of(claim["relation"], claim["expected"])
 
 
 def source_says(claim: Data) -> str:
-    """What the source says, where that is not ours.
+    """What the source says, where that is not ours, and how far from the measurement it lies.
 
-    >>> source_says({"source_says": "<= 1"}), source_says({"source_says": 0.25})
-    ('≤ 1', '0.25')
+    >>> found = {"measured": 0.5, "standard_error": 0.05, "tolerance": 0.0}
+    >>> source_says({"source_says": "<= 0.1"} | found), source_says({"source_says": 0.25} | found)
+    ('≤ 0.1, 8 standard errors away', '0.25, 5 standard errors away')
     """
-    says = claim["source_says"]
-    if says is None:
+    if claim["source_says"] is None:
         return ""
-    return (
-        re.sub(r"^([<>])= *", lambda sign: {"<": "≤ ", ">": "≥ "}[sign[1]], says)
-        if isinstance(says, str)
-        else f"{says:.5g}"
-    )
+    relation, number = statement(claim["source_says"])
+    value = number_of(relation, number)
+    if claim["measured"] is None:
+        return value
+    return f"{value}, {_away(claim['measured'] - number, claim['standard_error'], claim['tolerance'])}"
+
+
+def number_of(relation: str, number: float) -> str:
+    """A number with the sign of its relation.
+
+    >>> number_of("=", 0.25), number_of("≥", 2.0)
+    ('0.25', '≥ 2')
+    """
+    return f"{'' if relation == '=' else relation + ' '}{number:.5g}"
 
 
 def measured(claim: Data) -> str:
@@ -78,7 +86,8 @@ def rival(claim: Data, *, name: bool = True) -> str:
     if other["value"] is not None:
         sign = "" if other["relation"] == "=" else f"{other['relation']} "
         value = sign + with_error(other["value"], other["standard_error"]) + _count(other["count"], claim["of"])
-        parts.append(f"{value}, {_away(other, claim['tolerance'])}")
+        far = _away(other["difference"], other["difference_error"], claim["tolerance"])
+        parts.append(f"{value}, {far}{', paired' * other['paired']}")
     return " ".join(parts)
 
 
@@ -105,6 +114,15 @@ def resolution(claim: Data) -> str:
     return "" if claim["resolution"] is None else percent(claim["resolution"])
 
 
+def is_the_source(rival: Data | None) -> bool:
+    """Whether the rival of a claim is the number of its source.
+
+    >>> is_the_source({"name": "no effect", "value": 0.0}), is_the_source(None)
+    (False, False)
+    """
+    return rival is not None and rival["name"] == THE_SOURCE and rival["value"] is not None
+
+
 def rows(claim: Data) -> list[tuple[str, str]]:
     """What the card shows, as (name, value) pairs; nothing that is empty.
 
@@ -116,7 +134,7 @@ def rows(claim: Data) -> list[tuple[str, str]]:
     ours = expected(claim)
     pairs = [
         (_NAMES.get(claim["relation"], "expected"), ours if claim["relation"] in SIDES else ours.lstrip("≥≤ ")),
-        ("the source says", "" if _is_the_source(claim["rival"]) else source_says(claim)),
+        ("the source says", "" if is_the_source(claim["rival"]) else source_says(claim)),
         ("measured", measured(claim)),
         _rival_row(claim),
         ("difference", difference(claim)),
@@ -210,19 +228,15 @@ def summary(claims: Sequence[Data]) -> str:
     if named == len(claims) > 0:
         sentences.append("Each names its rival.")
     elif claims:
-        sentences.append(f"{named or 'None'} of them name{'s' * (named < 2)} a rival; {len(claims) - named} not yet.")
+        sentences.append(f"Of these, {named} name a rival and {len(claims) - named} do not yet.")
     if unquoted:
         sentences.append(f"{unquoted} judge{'s' * (unquoted == 1)} a source without quoting it yet.")
     return " ".join(sentences)
 
 
-def _is_the_source(other: Data | None) -> bool:
-    return other is not None and other["name"] == THE_SOURCE and other["value"] is not None
-
-
 def _rival_row(claim: Data) -> tuple[str, str]:
     other = claim["rival"]
-    if _is_the_source(other):
+    if is_the_source(other):
         return "the source says", rival(claim, name=False)
     if other is None or other["value"] is None:
         return "rival", rival(claim)
@@ -233,10 +247,9 @@ def _count(count: int | None, of: str | None) -> str:
     return "" if count is None else f" ({count} {of or 'samples'})"
 
 
-def _away(other: Data, tolerance: float) -> str:
-    error = other["difference_error"]
-    unit, number = "standard error" if error else "tolerance", times(abs(other["difference"]) / (error or tolerance))
-    return f"{number} {unit}{'s' * (number != '1')} away{', paired' * other['paired']}"
+def _away(difference: float, error: float | None, tolerance: float) -> str:
+    unit, number = "standard error" if error else "tolerance", times(abs(difference) / (error or tolerance))
+    return f"{number} {unit}{'s' * (number != '1')} away"
 
 
 def _class(verdict: str) -> str:
