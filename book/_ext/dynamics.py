@@ -1,8 +1,8 @@
 """The book's own Sphinx extension: pages that are generated from the executed chapters, and repairs of the theme.
 
 Directives: ``chapter-map`` and ``showcase`` (landing page), ``chapter-head`` (time, prerequisites and claims of a
-chapter), ``ledger``, ``ledger-summary`` and ``ledger-sources``, ``build-report``. Every number in them is read from
-the execution cache.
+chapter), ``ledger``, ``ledger-summary``, ``ledger-sources`` and ``stored-results``, ``build-report``. Every number in
+them is read from the execution cache.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from deepdynamics.claims import card
 from docutils import nodes
 from docutils.parsers.rst import directives
 from generated import GENERATED, Generated, chapters, executed, stored_results
-from ledger import Ledger, LedgerSources, LedgerSummary, finish_claims
+from ledger import Ledger, LedgerSources, LedgerSummary, StoredResults, finish_claims
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from theme import complete_site, mend_page, set_repository
@@ -156,6 +156,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "ledger": Ledger,
         "ledger-summary": LedgerSummary,
         "ledger-sources": LedgerSources,
+        "stored-results": StoredResults,
         "build-report": BuildReport,
     }.items():
         app.add_directive(name, directive)

@@ -13,7 +13,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-GENERATED = re.compile(r"```\{(chapter-map|chapter-head|showcase|ledger|ledger-summary|ledger-sources|build-report)\}")
+DIRECTIVES = "chapter-map chapter-head showcase ledger ledger-summary ledger-sources stored-results build-report"
+GENERATED = re.compile(rf"```\{{({DIRECTIVES.replace(' ', '|')})\}}")
 
 
 def root_of(app: Sphinx) -> Path:

@@ -22,10 +22,8 @@ class Ledger(Generated):
 
     def markdown(self) -> str:
         known = set(bibliography(self.root))
-        found = executed(self.root)
-        every = [claim for record in found for claim in record.claims]
-        lines = [*missing_data(self.root), card.summary(every), "", *stored_results(self.root), ""]
-        for record in found:
+        lines: list[str] = []
+        for record in executed(self.root):
             row = next((c for c in chapters(self.root) if c["docname"] == record.docname), None)
             title = f"Chapter {row['number']}: {row['title']}" if row else record.docname
             note = f" {UNREVISED}" if row and row.get("unrevised") else ""
@@ -64,6 +62,13 @@ class LedgerSummary(Generated):
     def markdown(self) -> str:
         every = [claim for record in executed(self.root) for claim in record.claims]
         return "\n".join([*missing_data(self.root), card.summary(every)])
+
+
+class StoredResults(Generated):
+    """The stored results with their state."""
+
+    def markdown(self) -> str:
+        return "\n".join(stored_results(self.root)) or "There are none."
 
 
 class LedgerSources(Generated):
