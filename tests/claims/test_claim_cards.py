@@ -128,6 +128,7 @@ def test_summary():
         "Of these, 2 name a rival and 2 do not yet. 1 judges a source without quoting it yet."
     )
     assert "Of these, 0 name a rival and 2 do not yet." in card.summary([plain.data()] * 2)
+    assert "Of these, 1 names a rival and 1 does not yet." in card.summary([CLAIM.data(), plain.data()])
     assert card.summary([]).startswith("**0 claims**")
 
 

@@ -228,7 +228,9 @@ def summary(claims: Sequence[Data]) -> str:
     if named == len(claims) > 0:
         sentences.append("Each names its rival.")
     elif claims:
-        sentences.append(f"Of these, {named} name a rival and {len(claims) - named} do not yet.")
+        others = len(claims) - named
+        verbs = f"name{'s' * (named == 1)}", f"do{'es' * (others == 1)}"
+        sentences.append(f"Of these, {named} {verbs[0]} a rival and {others} {verbs[1]} not yet.")
     if unquoted:
         sentences.append(f"{unquoted} judge{'s' * (unquoted == 1)} a source without quoting it yet.")
     return " ".join(sentences)
