@@ -120,6 +120,7 @@ def build(root: Path, chapter: str | None) -> int:
         print(f"Nothing has changed. Open {html / 'index.html'}")
         return 0
     import chapter_checks
+    import claim_checks
     from execute import execute, records
 
     lacking = chapter_checks.check(root, chapter)
@@ -129,7 +130,7 @@ def build(root: Path, chapter: str | None) -> int:
     names = chosen(records.notebooks(root), chapter)
     fetch_data(root, names)
     print(f"Executing {len(names)} chapter{'s' * (len(names) != 1)} (only what has changed)", flush=True)
-    failures = execute(root, names) or twice(root, names) + chapter_checks.unknown_sources(root, names)
+    failures = execute(root, names) or twice(root, names) + claim_checks.executed(root, names)
     if failures:
         print("\n\n".join(["", *failures, f"{len(failures)} failure(s); no pages were built"]), file=sys.stderr)
         return 1

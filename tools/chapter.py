@@ -7,7 +7,8 @@ python tools/chapter.py NAME                     again: what the chapter lacks; 
 python tools/chapter.py                          what all chapters lack
 
 NAME is the last part of the file name. The chapter (tools/chapter.md is its template) passes all checks as it is, and
-tools/chapter_checks.py says what they are.
+tools/chapter_checks.py says what they are. A new chapter is marked "unrevised" in book/chapters.yml: it is not held to
+the rules for claims (tools/claim_checks.py) until the mark is taken away.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import yaml
 from bookfiles import Book, Unreadable
 from chapter_checks import check
+from claim_checks import executed, until_revised
 
 PROJECT = Path(__file__).resolve().parents[1]
 TOC, MAP, SOURCES, TEACHING = "_toc.yml", "book/chapters.yml", "book/sources.yml", "book/teaching.md"
@@ -47,8 +49,7 @@ def begin(root: Path, slug: str, folder: str | None = None, title: str | None = 
     name = f"book/{folders[part]}/{slug}"
     before = {file: (root / file).read_text("utf8") for file in (TOC, MAP, SOURCES, TEACHING)}
     texts = dict(before)
-    if not planned:
-        texts[MAP] = _row_of_the_map(texts[MAP], part, slug, title)
+    texts[MAP] = _marked(texts[MAP], slug) if planned else _row_of_the_map(texts[MAP], part, slug, title)
     order = re.findall(r"slug: ([\w-]+)", texts[MAP])
     texts[TOC] = _entry_of_the_toc(texts[TOC], part, name, order, book)
     rows = [row for row in book.sources["rows"] if row.get("chapter") == slug]
@@ -90,8 +91,13 @@ def _row_of_the_map(text: str, part: str, slug: str, title: str) -> str:
     while not lines[end - 1].strip():
         end -= 1
     shows = json.dumps("One sentence on what it shows.")
-    lines.insert(end, f"    - {{slug: {slug}, title: {_quoted(title)}, shows: {shows}}}")
+    lines.insert(end, f"    - {{slug: {slug}, title: {_quoted(title)}, shows: {shows}, unrevised: true}}")
     return "\n".join(lines) + "\n"
+
+
+def _marked(text: str, slug: str) -> str:
+    """The row of a planned chapter with the mark of one that has begun."""
+    return re.sub(rf"^( *- \{{slug: {re.escape(slug)},.*)\}} *$", r"\1, unrevised: true}", text, flags=re.M)
 
 
 def _quoted(title: str) -> str:
@@ -172,7 +178,12 @@ def main() -> int:
     if written:
         print(f"Written: {', '.join(written)}.")
     found = check(root, slug)
+    pages = [] if found else [c.docname for c in Book.read(root).chapters.values() if slug in (None, c.slug)]
+    found += executed(root, pages)
+    later = until_revised(root, pages)
     print("\n".join(found) if found else f"{slug or 'Every chapter'} has what a chapter needs.")
+    if later:
+        print("\n".join([f"Before the mark 'unrevised' in {MAP} can go:", *later]))
     return bool(found)
 
 

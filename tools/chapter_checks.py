@@ -1,8 +1,8 @@
 """What a chapter needs, read from its files without executing anything: one sentence for each thing that is missing.
 
-A chapter is a page ``book/<part>/<slug>.md``. The build calls ``check`` before it executes anything and
-``unknown_sources`` after it has executed everything, since the source of a claim may be computed; ``make chapter`` and
-the tests call ``check`` as well.
+A chapter is a page ``book/<part>/<slug>.md``. The build calls ``check`` before it executes anything; ``make chapter``
+and the tests call it as well. What claims need is in ``claim_checks``, and part of that is known only when they have
+been executed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bookfiles import Book, Cell, Chapter, Unreadable, argument, bibliography, in_a_part, records
-from deepdynamics.claims import source_key
+import claim_checks
+from bookfiles import Book, Cell, Chapter, Unreadable, in_a_part
 
 CELL_LINES = 24
 KINDS = ("equation", "figure", "experiment", "statement", "next-step")
@@ -30,23 +30,12 @@ def check(root: Path, only: str | None = None) -> list[str]:
     except Unreadable as error:
         return [str(error)]
     found = [*_files(book), *_map(book)]
+    waived = claim_checks.unrevised(book.map)
     for chapter in book.chapters.values():
-        found += [(chapter.slug, sentence) for sentence in _needs(chapter, book.references)]
+        needs = _needs(chapter, book.references, revised=chapter.slug not in waived)
+        found += [(chapter.slug, sentence) for sentence in needs]
     found += [*_claims_made_twice(book), *_sources(book), *_teaching(book)]
     return [sentence for slug, sentence in found if only is None or slug in (None, only)]
-
-
-def unknown_sources(root: Path, docnames: list[str]) -> list[str]:
-    """Claims of executed chapters whose source ``book/references.bib`` does not have."""
-    known = bibliography(root)
-    found = []
-    for docname in docnames:
-        record = records.find(root, docname)
-        for claim in record.claims if record else []:
-            sentence = _unknown(claim["source"], known)
-            if sentence:
-                found.append(f"{docname}.md: claim {claim['key']!r} {sentence}")
-    return found
 
 
 # The lists of the book ------------------------------------------------------------------------------------------------
@@ -156,7 +145,7 @@ def _claims_made_twice(book: Book) -> Iterator[Finding]:
 # One chapter ----------------------------------------------------------------------------------------------------------
 
 
-def _needs(chapter: Chapter, references: set[str]) -> list[str]:
+def _needs(chapter: Chapter, references: set[str], *, revised: bool) -> list[str]:
     if chapter.broken:
         return [chapter.broken]
     where = f"{chapter.docname}.md"
@@ -164,9 +153,8 @@ def _needs(chapter: Chapter, references: set[str]) -> list[str]:
     for cell in chapter.cells:
         place = f"{where}, code cell {cell.number} (line {cell.line})"
         found += [f"{place}, {sentence}." for sentence in _cell(cell)]
-    for cell, call, key in chapter.claims:
-        place = f"{where}: claim {key or ast.unparse(call)[:40]!r} (line {cell.line})"
-        found += [f"{place} {sentence}" for sentence in _claim(cell, call, references)]
+    claims = claim_checks.written(chapter, references, revised=revised)
+    found += [f"{where}: {sentence}" for sentence in claims]
     return found
 
 
@@ -213,28 +201,6 @@ def _cell(cell: Cell) -> Iterator[str]:
         if lacking:
             form = "mystnb: {figure: {caption: …, name: …}, image: {alt: …}}"
             yield f"draws a figure that needs {' and '.join(lacking)} in the options of the cell, {form}"
-
-
-def _claim(cell: Cell, call: ast.Call, references: set[str]) -> Iterator[str]:
-    shown = [cell.last, *(call.args[0] for call in cell.calls("display") if call.args)]
-    if call not in shown:
-        yield "has to be the last expression of its cell: otherwise neither the page nor the ledger shows it."
-    unknown = _unknown(argument(call, "source"), references)
-    if unknown:
-        yield unknown
-
-
-def _unknown(source: str | None, known: set[str]) -> str | None:
-    """What is wrong with the source of a claim, or None."""
-    if source is None:
-        return None
-    try:
-        key = source_key(source)
-    except ValueError as error:
-        return f"has an improper source: {error}."
-    if key in known:
-        return None
-    return f"cites {key!r}, a key that book/references.bib does not have (source = {source!r})."
 
 
 def _draws(last: ast.expr | None) -> bool:

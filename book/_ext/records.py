@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from deepdynamics.claims import MIME
 from executioncache import ExecutionCache
 from jupyter_cache.readers import get_reader
 
-CLAIM_MIME = "application/vnd.deepdynamics.claim+json"
 DATA_CALL = re.compile(r"""(?:load|load_pretrained)\(\s*["']([\w-]+)["']""")
 
 read_notebook = get_reader({"name": "myst_nb_md", "type": "plugin"})
@@ -31,8 +31,18 @@ class Record:
 
     @property
     def claims(self) -> list[dict[str, Any]]:
+        """The claims in the order of the page, as the JSON that they left."""
+        return [output.metadata[MIME] for output in self._outputs]
+
+    @property
+    def cards(self) -> dict[str, dict[str, Any]]:
+        """The claims by the HTML that they showed."""
+        return {output.data["text/html"]: output.metadata[MIME] for output in self._outputs}
+
+    @property
+    def _outputs(self) -> list[Any]:
         outputs = [output for cell in self.notebook.cells for output in cell.get("outputs", [])]
-        return [output.metadata[CLAIM_MIME] for output in outputs if CLAIM_MIME in output.get("metadata", {})]
+        return [output for output in outputs if MIME in output.get("metadata", {})]
 
 
 def open_cache(root: Path) -> ExecutionCache:

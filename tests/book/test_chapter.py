@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import browser
 import chapter
 import chapter_checks
+import claim_checks
 import house
 import pytest
 import records
@@ -102,7 +103,7 @@ LACKS = {  # the thing that is missing or wrong: the file, a pattern in it, what
     "head": (FILE, r"```\{chapter-head\}\n.*\n```\n", "", [FILE, "{chapter-head}"]),
     "explorer": (FILE, cell(r"figures\.explorer"), "", [FILE, "an explorer"]),
     "claim": (FILE, cell(r'claim\("'), "", [FILE, "a claim"]),
-    "claim that is shown": (FILE, r'(claim\("my.*\))\n', r"\1\nwidth\n", [FILE, ".length'", "last expression"]),
+    "claim that is shown": (FILE, r"(, unscaled\)\))\n", r"\1\nwidth\n", [FILE, ".length'", "last expression"]),
     "name of a claim": (OTHER, "mini.samples", "my-chapter.length", ["'my-chapter.length'", "more than once"]),
     "source": (FILE, "samples=lengths", 'samples=lengths, source="nobody2099nothing, eq. (5)"',
                [FILE, "'my-chapter.length'", "'nobody2099nothing'", REFERENCES]),
@@ -202,10 +203,11 @@ def test_planned_chapters_need_no_file(small):
 
 def test_sources_of_what_was_executed(small, monkeypatch):
     """A source that was computed is known only from the record."""
+    (small / "_build").mkdir(exist_ok=True)
     sources = {"a.one": "planck1900law", "a.two": "planck1900law, eq. (5)", "a.three": None, "a.four": "Planck1900law"}
-    record = SimpleNamespace(claims=[{"key": key, "source": source} for key, source in sources.items()])
+    record = SimpleNamespace(claims=[{"key": k, "source": source, "anchors": [k]} for k, source in sources.items()])
     monkeypatch.setattr(records, "find", lambda root, name: record if name == NAME else None)
-    (found,) = chapter_checks.unknown_sources(small, [NAME, "book/mini/order-and-chaos"])
+    (found,) = claim_checks.executed(small, [NAME, "book/mini/order-and-chaos"])
     assert all(word in found for word in (FILE, "'a.four'", "'Planck1900law'", REFERENCES))
 
 
