@@ -111,7 +111,7 @@ class MLPEnsemble:
         """Weights and biases of a run as `MLP` draws them, without its modules (which take longer than the draws)."""
         kind, variances, draw = self.init[run], (self.weight_var[run], self.bias_var[run]), generator(self.seeds[run])
         shapes = ((n_out, n_in) for n_in, n_out in pairwise(self.widths[run]))
-        return [layer_parameters(shape, kind, "standard", *variances, draw, dtype)[:2] for shape in shapes]
+        return [layer_parameters(shape, kind, "standard", *variances, seed=draw, dtype=dtype)[:2] for shape in shapes]
 
     def network(self, run: int) -> MLP:
         """Run ``run`` as it now stands, as a module with ``.layers`` (a copy).

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, expit, wrightomega
 
-from deepdynamics._checks import Numbers, real
+from deepdynamics._checks import Array, Numbers, not_negative, positive, real
 
 __all__ = ["learning_time", "mode_strength"]
 
@@ -30,7 +30,7 @@ _ITERATIONS, _TERMS = 60, 60
 
 def mode_strength(
     t: Numbers, singular_value: Numbers, initial: Numbers, tau: Numbers, weight_layers: Numbers = 2
-) -> NDArray[np.float64]:
+) -> Array:
     """Strength u(t) of a mode under τ du/dt = D u^{2-2/D} (s - u), u(0) = ``initial``, D = ``weight_layers``.
 
     D = 2: u = s / (1 + (s/u0 - 1) e^{-2 s t/τ}), eq. (12) of Saxe et al. (2014); D = 1: u = s - (s - u0) e^{-t/τ}.
@@ -45,7 +45,7 @@ def mode_strength(
     array([0.1   , 1.4837, 2.    ])
     """
     named = {"singular_value": singular_value, "initial": initial, "tau": tau}
-    parts = [_checked("t", t, positive=False), *(_checked(*pair) for pair in named.items()), _depth(weight_layers)]
+    parts = [not_negative("t", t), *(positive(*pair) for pair in named.items()), _depth(weight_layers)]
     t, s, u0, tau, depth = (np.array(a) for a in np.broadcast_arrays(*parts))
     u = np.empty_like(t)
     one, two = depth == 1, depth == 2
@@ -61,7 +61,7 @@ def mode_strength(
 
 def learning_time(
     singular_value: Numbers, initial: Numbers, final: Numbers, tau: Numbers, weight_layers: Numbers = 2
-) -> NDArray[np.float64]:
+) -> Array:
     """Time from strength ``initial`` to strength ``final`` of a mode with D = ``weight_layers`` weight layers.
 
     t = τ ∫ du / (D u^{2-2/D} (s - u)) from u0 to uf. D = 2: t = τ/(2s) · ln[uf (s - u0) / (u0 (s - uf))], eq. (11) of
@@ -78,7 +78,7 @@ def learning_time(
     array([  4.595,   5.582, 108.18 ])
     """
     named = {"singular_value": singular_value, "initial": initial, "final": final, "tau": tau}
-    parts = [*(_checked(*pair) for pair in named.items()), _depth(weight_layers)]
+    parts = [*(positive(*pair) for pair in named.items()), _depth(weight_layers)]
     s, u0, uf, tau, depth = (np.array(a) for a in np.broadcast_arrays(*parts))
     wrong = (uf - u0) * (s - uf) < 0
     if wrong.any():
@@ -194,16 +194,7 @@ def _newton(
     raise RuntimeError(f"mode_strength: Newton's method still moves by {np.abs(change).max():.1g}")
 
 
-def _checked(name: str, numbers: Numbers, positive: bool = True) -> NDArray[np.float64]:
-    value = real(name, numbers)
-    good = np.isfinite(value) & ((value > 0) if positive else (value >= 0))
-    if not good.all():
-        allowed = "finite positive numbers" if positive else "finite numbers that are not negative"
-        raise ValueError(f"{name} = {value[~good][0]}: {allowed} are allowed")
-    return value
-
-
-def _depth(weight_layers: Numbers) -> NDArray[np.float64]:
+def _depth(weight_layers: Numbers) -> Array:
     depth = real("weight_layers", weight_layers)
     good = (depth >= 1) & (np.isinf(depth) | (depth == np.floor(depth)))
     if not good.all():

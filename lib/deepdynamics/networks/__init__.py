@@ -1,6 +1,15 @@
 """Networks as maps in sequence, and every random draw of their weights."""
 
-from deepdynamics.networks.draws import Seed, delta_orthogonal_, generator, haar
+from deepdynamics.networks.draws import (
+    Seed,
+    delta_orthogonal_,
+    gaussian,
+    gaussian_,
+    generator,
+    haar,
+    initial_weight,
+    weight_matrices,
+)
 from deepdynamics.networks.imagenet import ImageNetNetwork, alexnet, squeezenet1_0
 from deepdynamics.networks.layers import CNN, MLP, Composition, Layer
 
@@ -13,7 +22,11 @@ __all__ = [
     "Seed",
     "alexnet",
     "delta_orthogonal_",
+    "gaussian",
+    "gaussian_",
     "generator",
     "haar",
+    "initial_weight",
     "squeezenet1_0",
+    "weight_matrices",
 ]
