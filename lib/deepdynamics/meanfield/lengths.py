@@ -15,10 +15,10 @@ from functools import lru_cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from deepdynamics.activations.base import Activation
-from deepdynamics.activations.closedforms import Homogeneous
+from deepdynamics._checks import Array
+from deepdynamics.activations import Activation, Homogeneous
 
-Array = NDArray[np.float64]
+__all__ = ["divergence", "falling_root", "fixed_length", "fixed_lengths"]
 
 _LOG_Q = np.unique(np.concatenate([np.arange(-37, -14), np.arange(-14, 14, 0.25), np.arange(14, 47.0)]))
 _ONE = int(np.searchsorted(_LOG_Q, 0.0))
@@ -73,13 +73,13 @@ def fixed_lengths(phi: Activation, weight_var: float, bias_var: float) -> Array:
         for left, right in cells:
             sign = np.sign(_one_excess(phi, w, b, left))
             signed = partial(_signed_excess, phi, w, b, sign)
-            found.append(float(np.exp(root(signed, np.array([left]), np.array([right])))[0]))
+            found.append(float(np.exp(falling_root(signed, np.array([left]), np.array([right])))[0]))
     floor = weight_var * float(phi.second_moment(0.0)) + bias_var
     if floor == 0:
         return np.array([0.0, *found])
     if len(excess) and excess[0] < 0:  # below the grid
         signed = partial(_signed_excess, phi, w, b, np.ones(1))
-        found.insert(0, float(np.exp(root(signed, np.log([floor / 2]), log_q[:1]))[0]))
+        found.insert(0, float(np.exp(falling_root(signed, np.log([floor / 2]), log_q[:1]))[0]))
     return np.array(found)
 
 
@@ -160,7 +160,7 @@ def _next_to_one(phi: Activation, w: Array, b: Array) -> Array:
     q = np.where(up, np.nan, 0.0)
     if todo.any():
         v, c = w[todo], b[todo]
-        q[todo] = np.exp(root(lambda x: _one_excess(phi, v, c, x), low_x[todo], high_x[todo]))
+        q[todo] = np.exp(falling_root(lambda x: _one_excess(phi, v, c, x), low_x[todo], high_x[todo]))
     return q
 
 
@@ -205,16 +205,16 @@ def _turn(phi: Activation, w: Array, b: Array, low: float, high: float, excess: 
         q = np.exp(x)
         return np.asarray(np.sign(slope[0]) * (w * phi.second_moment_slope(q) - (w * phi.second_moment(q) + b) / q))
 
-    turn = root(by_log_q, np.array([low]), np.array([high]))
+    turn = falling_root(by_log_q, np.array([low]), np.array([high]))
     return float(turn[0]) if (_one_excess(phi, w, b, turn) * excess[0] < 0).all() else None
 
 
-def root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
+def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
     """Where a function that acts elementwise falls through 0, with f(low) >= 0 >= f(high) up to rounding.
 
     Chandrupatla's method (1997): inverse quadratic interpolation with bisection as its guard, on all elements at once.
 
-    >>> root(lambda x: 2 - x**2, np.zeros(1), 2 * np.ones(1)).round(12)
+    >>> falling_root(lambda x: 2 - x**2, np.zeros(1), 2 * np.ones(1)).round(12)
     array([1.41421356])
     """
     a, b = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepdynamics import activations
-from deepdynamics._checks import finite
-from deepdynamics.activations import ActivationLike
-from deepdynamics.activations.base import Activation
-from deepdynamics.meanfield.fields import _order_parameters, _phase, _scale_free, _Unpackable
-from deepdynamics.meanfield.lengths import fixed_length, root
+from deepdynamics._checks import Array, not_negative
+from deepdynamics.activations import Activation, ActivationLike
+from deepdynamics.meanfield.lengths import falling_root, fixed_length
+from deepdynamics.meanfield.orderparameters import order_parameters, phase, scale_free
+from deepdynamics.meanfield.randomlayer import Unpackable
 
-Array = NDArray[np.float64]
+__all__ = ["CriticalPoint", "PhaseDiagram", "critical_weight_var", "phase_diagram"]
 
 
 @dataclass(frozen=True)
-class CriticalPoint(_Unpackable):
+class CriticalPoint(Unpackable):
     """Where chi_1 = 1: the weight variance and the fixed point of the length there.
 
     >>> weight_var, q_star = critical_weight_var("tanh", 0.0)
@@ -32,7 +32,7 @@ class CriticalPoint(_Unpackable):
 
 
 @dataclass(frozen=True)
-class PhaseDiagram(_Unpackable):
+class PhaseDiagram(Unpackable):
     """The order parameters on a grid, arrays of shape (len(bias_vars), len(weight_vars)); nan where there is none.
 
     Unpacks into q_star, chi_1, c_star, chi_c_star, xi_q, xi_c, xi_grad, phase.
@@ -67,10 +67,8 @@ def critical_weight_var(activation: ActivationLike, bias_var: ArrayLike) -> Crit
     >>> print(round(weight_var, 9), round(q_star, 9))
     1.76095464 0.570047882
     """
-    phi, bias = activations.get(activation), finite("bias_var", bias_var)
-    if (bias < 0).any():
-        raise ValueError(f"bias_var = {bias}: a variance is not negative")
-    if _scale_free(phi):
+    phi, bias = activations.get(activation), not_negative("bias_var", bias_var)
+    if scale_free(phi):
         if bias.any():
             raise ValueError(f"bias_var = {bias}: {phi.name} has a critical point at bias_var = 0 only")
         if not phi.slope_moment(1.0, 2):
@@ -96,7 +94,7 @@ def critical_weight_var(activation: ActivationLike, bias_var: ArrayLike) -> Crit
             continue
         cell = (crossings[todo].cumsum(1) == number).argmax(1)
         missing = lambda x, b=flat[todo]: b + ratio(np.exp(x)) - np.exp(x)  # noqa: E731
-        found = np.exp(root(missing, grid[cell], grid[cell + 1]))
+        found = np.exp(falling_root(missing, grid[cell], grid[cell + 1]))
         q[todo] = np.where(_reached(phi, found, flat[todo]), found, np.nan)
     if np.isnan(q).any():
         raise ValueError(f"{phi.name} has no critical point with bias_var = {bias}, q* between 1e-6 and 1e3")
@@ -120,14 +118,14 @@ def phase_diagram(activation: ActivationLike, weight_vars: ArrayLike, bias_vars:
     """
     phi = activations.get(activation)
     weights, biases = _axis("weight_vars", weight_vars), _axis("bias_vars", bias_vars)
-    fields_ = _order_parameters(phi, *np.meshgrid(weights, biases))
+    found = order_parameters(phi, *np.meshgrid(weights, biases))
     return PhaseDiagram(
-        **fields_, phase=_phase(fields_["chi_1"]), activation=phi.name, weight_vars=weights, bias_vars=biases
+        **found, phase=phase(found["chi_1"]), activation=phi.name, weight_vars=weights, bias_vars=biases
     )
 
 
 def _axis(name: str, values: ArrayLike) -> Array:
-    array = finite(name, values)
-    if array.ndim != 1 or not len(array) or (array < 0).any():
-        raise ValueError(f"{name} = {values!r}: a list of variances, not negative, is allowed")
+    array = not_negative(name, values)
+    if array.ndim != 1 or not len(array):
+        raise ValueError(f"{name} = {values!r}: a list of variances is allowed")
     return array
