@@ -13,6 +13,7 @@ from deepdynamics.meanfield.lengths import falling_root, fixed_length
 __all__ = ["order_parameters", "phase", "scale_free"]
 
 CRITICAL = 1e-9  # |chi_1 - 1| below this is the critical line
+_STEEP = 1e12  # what the infinite slope of a step function counts as
 
 
 def order_parameters(phi: Activation, weight_var: Array, bias_var: Array) -> dict[str, Array]:
@@ -55,8 +56,15 @@ def _chaotic_correlation(phi: Activation, weight_var: Array, q: Array) -> Array:
     to chi_1 > 1, and has no cancellation at c -> 1.
     """
     mean_slope = phi.mean_slope(q)
-    # in s = √(1 - c) it is smooth for activations with kinks as well
-    s = falling_root(lambda s: weight_var * mean_slope(1 - s**2) - 1, np.zeros_like(q), np.ones_like(q))
+    everywhere = np.zeros_like(q)
+
+    def excess(s: Array, index: Array) -> Array:  # of s = √(1 - c), in which kinks of the activation do not show
+        everywhere[index.astype(int)] = s
+        with np.errstate(invalid="ignore"):
+            left = weight_var * mean_slope(1 - everywhere**2) - 1
+        return np.minimum(left, _STEEP)[index.astype(int)]
+
+    s = falling_root(excess, np.zeros_like(q), np.ones_like(q), np.arange(len(q), dtype=float))
     return 1 - s**2
 
 

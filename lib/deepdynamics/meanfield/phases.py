@@ -82,19 +82,21 @@ def critical_weight_var(activation: ActivationLike, bias_var: ArrayLike) -> Crit
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(phi.second_moment(q) / phi.slope_moment(q, 2))
 
+    def missing(log_q: Array, bias: Array) -> Array:
+        return bias + ratio(np.exp(log_q)) - np.exp(log_q)
+
     grid = np.linspace(np.log(1e-6), np.log(1e3), 120)
     flat, q = bias.ravel(), np.full(bias.size, np.nan)
     if phi.second_moment(0.0) == 0 and phi.slope(0.0) != 0:
         q = np.where(_reached(phi, np.zeros(flat.shape), flat), 0.0, q)
-    above = flat[:, None] + ratio(np.exp(grid)) - np.exp(grid) < 0
+    above = missing(grid, flat[:, None]) < 0
     crossings = above[:, 1:] & ~above[:, :-1]
     for number in range(1, 1 + int(crossings.sum(1).max(initial=0))):  # the first that lengths approach
         todo = np.flatnonzero(np.isnan(q) & (crossings.sum(1) >= number))
         if len(todo) == 0:
             continue
         cell = (crossings[todo].cumsum(1) == number).argmax(1)
-        missing = lambda x, b=flat[todo]: b + ratio(np.exp(x)) - np.exp(x)  # noqa: E731
-        found = np.exp(falling_root(missing, grid[cell], grid[cell + 1]))
+        found = np.exp(falling_root(missing, grid[cell], grid[cell + 1], flat[todo]))
         q[todo] = np.where(_reached(phi, found, flat[todo]), found, np.nan)
     if np.isnan(q).any():
         raise ValueError(f"{phi.name} has no critical point with bias_var = {bias}, q* between 1e-6 and 1e3")
