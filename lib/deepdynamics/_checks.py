@@ -18,6 +18,7 @@ from torch import Tensor, nn
 __all__ = [
     "Array",
     "Numbers",
+    "Values",
     "count",
     "finite",
     "labels",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+Values = np.float64 | Array  # what elementwise functions return: a number for numbers, an array for arrays
 Numbers = ArrayLike | Tensor | Sequence[Tensor]
 
 

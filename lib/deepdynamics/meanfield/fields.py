@@ -16,12 +16,11 @@ All of it is numpy float64. ``simulate`` runs networks of finite width beside th
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deepdynamics._checks import Array, finite
+from deepdynamics._checks import Array, Values, finite
 from deepdynamics.meanfield.lengths import divergence, fixed_length, fixed_lengths
 from deepdynamics.meanfield.orderparameters import order_parameters, phase, scale_free
 from deepdynamics.meanfield.randomlayer import RandomLayer
@@ -71,13 +70,13 @@ class MeanField(RandomLayer):
             return np.array([self._known(0.0 if slope != 1 else np.nan)])
         return np.array([self.q_star] if slope < 1 else [])
 
-    def _known(self, value: Any) -> float:
+    def _known(self, value: float | Array) -> float:
         if np.isnan(value):
             raise ValueError(divergence(self.activation, self.weight_var, self.bias_var))
         return float(value)
 
     @cached_property
-    def _parameters(self) -> dict[str, Any]:
+    def _parameters(self) -> dict[str, Array]:
         if not scale_free(self.activation):
             _ = self.q_star  # raises where there is none
         return order_parameters(self.activation, np.array(self.weight_var), np.array(self.bias_var))
@@ -148,7 +147,7 @@ class MeanField(RandomLayer):
         """
         return str(phase(np.array(self.chi_1)))
 
-    def correlation_map(self, c: ArrayLike, q: ArrayLike | None = None) -> Any:
+    def correlation_map(self, c: ArrayLike, q: ArrayLike | None = None) -> Values:
         """The next correlation of two inputs of equal length q (by default q*), elementwise; at q = 0 its limit.
 
         >>> float(MeanField("erf", 2.25, 0.09).correlation_map(1.0))

@@ -120,8 +120,8 @@ def _table(phi: Activation) -> tuple[Array, Array, Array, ValueError | None]:
                 raise
             limit = error
             break
-        moments.append(moment)
-        slopes.append(slope)
+        moments.append(np.asarray(moment))
+        slopes.append(np.asarray(slope))
     known = sum(map(len, moments))
     return np.exp(_LOG_Q)[:known], np.concatenate(moments), np.concatenate(slopes), limit
 

@@ -101,4 +101,4 @@ def convolutional_map(
     lengths = np.diag(sigma)
     products = activations.get(activation).covariance(lengths[:, None], lengths[None, :], sigma)
     windows = sum(np.roll(products, (-offset, -offset), axis=(0, 1)) for offset in offsets)
-    return weight * windows / len(offsets) + bias
+    return np.asarray(weight * windows / len(offsets) + bias)

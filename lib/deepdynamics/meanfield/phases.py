@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepdynamics import activations
-from deepdynamics._checks import Array, not_negative
+from deepdynamics._checks import Array, Values, not_negative
 from deepdynamics.activations import Activation, ActivationLike
 from deepdynamics.meanfield.lengths import falling_root, fixed_length
 from deepdynamics.meanfield.orderparameters import order_parameters, phase, scale_free
@@ -27,8 +26,8 @@ class CriticalPoint(Unpackable):
     (1.0, 0.0)
     """
 
-    weight_var: Any
-    q_star: Any
+    weight_var: Values
+    q_star: Values
 
 
 @dataclass(frozen=True)
@@ -101,12 +100,12 @@ def critical_weight_var(activation: ActivationLike, bias_var: ArrayLike) -> Crit
     if np.isnan(q).any():
         raise ValueError(f"{phi.name} has no critical point with bias_var = {bias}, q* between 1e-6 and 1e3")
     q_star = q.reshape(bias.shape)
-    return CriticalPoint((1 / phi.slope_moment(q_star, 2))[()], q_star[()])
+    return CriticalPoint(1 / phi.slope_moment(q_star, 2), q_star[()])
 
 
 def _reached(phi: Activation, q: Array, bias_var: Array) -> NDArray[np.bool_]:
     """Whether lengths approach q from 1 in the critical network with this q."""
-    found = fixed_length(phi, 1 / phi.slope_moment(q, 2), bias_var)
+    found = fixed_length(phi, np.asarray(1 / phi.slope_moment(q, 2)), bias_var)
     return np.asarray(np.abs(found - q) <= 1e-6 * q + 1e-9)
 
 

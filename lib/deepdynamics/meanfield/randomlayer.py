@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepdynamics import activations
-from deepdynamics._checks import Array, count, finite, not_negative, number, positive
+from deepdynamics._checks import Array, Values, count, finite, not_negative, number, positive
 from deepdynamics.activations import ActivationLike
 from deepdynamics.meanfield import simulation
 from deepdynamics.meanfield.simulation import Seed
@@ -36,7 +36,7 @@ class Unpackable:
 class Trajectory(Unpackable):
     """Lengths and correlations, layer by layer (the last axis of a simulation, the first of a theory).
 
-    >>> q, c = MeanField("linear", 1.0, 0.0).trajectory(2.0, 0.5, 1)
+    >>> q, c = RandomLayer("linear", 1.0, 0.0).trajectory(2.0, 0.5, 1)
     >>> q.tolist(), c.tolist()
     ([2.0, 2.0], [0.5, 0.5])
     """
@@ -65,16 +65,16 @@ class RandomLayer:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.activation.name!r}, {self.weight_var:g}, {self.bias_var:g})"
 
-    def length_map(self, q: ArrayLike) -> Any:
+    def length_map(self, q: ArrayLike) -> Values:
         """q of the next layer, skip · q + σ_w² E phi(√q z)² + σ_b², elementwise.
 
-        >>> float(MeanField("relu", 2.0, 0.1).length_map(1.0))
+        >>> float(RandomLayer("relu", 2.0, 0.1).length_map(1.0))
         1.1
         """
         moment = self.activation.second_moment(q)
         return self.skip * finite("q", q) + self.weight_var * moment + self.bias_var
 
-    def next_correlation(self, q: ArrayLike, c: ArrayLike) -> Any:
+    def next_correlation(self, q: ArrayLike, c: ArrayLike) -> Values:
         """The next correlation of two inputs of equal length q and correlation c, elementwise; 1 where the next length
         is 0.
 
@@ -88,11 +88,11 @@ class RandomLayer:
         following = self.skip * covariance + shared + self.bias_var
         return np.divide(following, length, out=np.ones(np.shape(following)), where=length > 0)[()]
 
-    def gradient_factor(self, q: ArrayLike) -> Any:
+    def gradient_factor(self, q: ArrayLike) -> Values:
         """The mean square of a gradient gains skip + σ_w² E phi'(√q z)² when it goes back through the layer that acts
         on pre-activations of length q (Schoenholz et al. 2017).
 
-        >>> float(MeanField("relu", 2.0, 0.0).gradient_factor(3.0))
+        >>> float(RandomLayer("relu", 2.0, 0.0).gradient_factor(3.0))
         1.0
         """
         return self.skip + self.weight_var * self.activation.slope_moment(q, 2)
@@ -101,7 +101,7 @@ class RandomLayer:
         """The maps iterated ``depth`` times from pre-activations of length q0 and correlation c0: arrays q, c of
         shape (depth + 1, …), with q[0] = q0, c[0] = c0 and the broadcast shape of q0, c0 behind.
 
-        >>> q, c = MeanField("relu", 2.0, 0.0).trajectory(1.0, 0.5, 2)
+        >>> q, c = RandomLayer("relu", 2.0, 0.0).trajectory(1.0, 0.5, 2)
         >>> q.tolist()
         [1.0, 1.0, 1.0]
         """
@@ -119,18 +119,18 @@ class RandomLayer:
         belongs to the pre-activations of length q[l] of ``trajectory``, entry ``depth`` is 1. It takes for granted
         that the weights of the way back are independent of those of the way forward.
 
-        >>> MeanField("linear", 0.5, 0.0).gradient_trajectory(1.0, 2).tolist()
+        >>> RandomLayer("linear", 0.5, 0.0).gradient_trajectory(1.0, 2).tolist()
         [0.25, 0.5, 1.0]
         """
         factors = self.gradient_factor(self.trajectory(q0, 1.0, depth).q[:-1])
-        return np.append(np.cumprod(factors[::-1])[::-1], 1.0)
+        return np.append(np.cumprod(np.asarray(factors)[::-1])[::-1], 1.0)
 
     def simulate(self, width: int, depth: int, q0: float, c0: float, seeds: int, *, seed: Seed = 0) -> Trajectory:
         """Two inputs through ``seeds`` random networks, in one batched program: arrays q (the mean over both) and c of
         shape (seeds, depth + 1). They start from random pre-activations of exactly the length q0 and the correlation
         c0; see :mod:`deepdynamics.meanfield.simulation` for more than these two numbers.
 
-        >>> MeanField("tanh", 2.0, 0.1).simulate(width=50, depth=3, q0=1.0, c0=0.5, seeds=2).c.shape
+        >>> RandomLayer("tanh", 2.0, 0.1).simulate(width=50, depth=3, q0=1.0, c0=0.5, seeds=2).c.shape
         (2, 4)
         """
         length = float(positive("q0", q0))

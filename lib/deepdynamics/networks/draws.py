@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from deepdynamics._checks import not_negative, number, one_of, sizes
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 Seed = int | np.random.Generator | torch.Generator
+Kernel = TypeVar("Kernel", Tensor, NDArray[Any])
 
 INITS = ("gaussian", "orthogonal", "identity")
 PARAMETRISATIONS = ("standard", "ntk")
@@ -87,7 +89,7 @@ def haar(rows: int, columns: int, *, seed: Seed) -> Tensor:
     return q if rows >= columns else q.T
 
 
-def delta_orthogonal_(kernel: Any, *, weight_var: float = 1.0, seed: Seed) -> Any:
+def delta_orthogonal_(kernel: Kernel, *, weight_var: float = 1.0, seed: Seed) -> Kernel:
     """Fill a convolution's weight (out, in, k, k), in place, with √weight_var H in the middle of the kernel and 0
     elsewhere; H Haar, HᵀH = I.
 
