@@ -21,6 +21,7 @@ import numpy as np
 import xarray
 
 from deepdynamics import data, results
+from deepdynamics._checks import one_of
 from deepdynamics.sweeps import sweep
 
 __all__ = ["Experiment", "Point", "at_scale", "compared", "compute", "experiment_of", "points", "store"]
@@ -64,9 +65,7 @@ def points(**axes: Iterable[Any]) -> list[Point]:
 
 def at_scale(scale: str, *, live: list[Point], paper: list[Point]) -> list[Point]:
     """The points of one of the two scales; ValueError for another."""
-    if scale not in ("live", "paper"):
-        raise ValueError(f"scale = {scale!r}: 'live' or 'paper' is needed")
-    return live if scale == "live" else paper
+    return live if one_of("scale", scale, ("live", "paper")) == "live" else paper
 
 
 def _full_name(name: str) -> str:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepdynamics import activations
-from deepdynamics._checks import Numbers, parameter, tensor
+from deepdynamics._checks import Numbers, count, parameter, tensor
 from deepdynamics.jacobian.inputs import AtInput, Map, along, at_input, check_one_input, floating
 from deepdynamics.jacobian.linearise import UNTRACED, confirmed, products
 from deepdynamics.networks import MLP, Layer
@@ -246,9 +246,7 @@ def mlp_jacobians(net: MLP, X: Numbers, depth: int | None = None) -> Tensor:
     if not isinstance(net, MLP):
         raise ValueError(f"net is of type {type(net).__name__}: an MLP is allowed")
     layers = net.layers
-    depth = len(layers) if depth is None else depth
-    if not 1 <= depth <= len(layers):
-        raise ValueError(f"depth = {depth}: 1 to {len(layers)} are allowed")
+    depth = count("depth", len(layers) if depth is None else depth, most=len(layers))
     width = net.widths[0]
     inputs = tensor("X", X, None if isinstance(X, Tensor) else parameter([net]))
     if inputs.ndim != 2 or inputs.shape[1] != width or not torch.isfinite(inputs).all():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deepdynamics._checks import Numbers, tensor
+from deepdynamics._checks import Numbers, count, tensor
 
 
 def right_singular(J: Numbers, *, cutoff: float = 1e-6) -> tuple[Tensor, Tensor]:
@@ -65,8 +65,7 @@ def leading_vectors(J: Numbers, k: int) -> tuple[Tensor, Tensor]:
     """
     J = tensor("J", J)
     squares, vectors = torch.linalg.eigh(_gram(J))
-    if not 1 <= k <= J.shape[-2]:
-        raise ValueError(f"k = {k}: 1 to {J.shape[-2]} are allowed")
+    k = count("k", k, most=J.shape[-2])
     s = squares.flip(-1)[..., :k].clamp(min=0).sqrt()
     U = vectors.flip(-1)[..., :k]
     V = J.double().mT @ U / s.clamp(min=torch.finfo(torch.float64).tiny)[..., None, :]
