@@ -26,10 +26,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepdynamics._checks import Numbers, tensor
+from deepdynamics._checks import Numbers, count, not_negative, number, one_of, tensor
 from deepdynamics.jacobian.chain import layer_factor
 from deepdynamics.jacobian.gram import determined, eigenpairs, roots
-from deepdynamics.networks import Seed, generator
+from deepdynamics.networks import Seed, gaussian, generator
 
 __all__ = ["Autoencoders", "History", "Triplets"]
 
@@ -108,21 +108,13 @@ class Autoencoders:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ):
-        for name, count in (("runs", runs), ("visible", visible), ("hidden", hidden)):
-            if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-                raise ValueError(f"{name} = {count!r}: a positive integer is allowed")
-        _check_name("units", units, UNITS)
-        _check_name("loss", loss, LOSSES)
-        if not 0 <= weight_var < math.inf:
-            raise ValueError(f"weight_var = {weight_var}: a finite number, not negative, is allowed")
-        self.runs, self.visible, self.hidden, self.units, self.loss = int(runs), int(visible), int(hidden), units, loss
+        self.runs, self.visible, self.hidden = count("runs", runs), count("visible", visible), count("hidden", hidden)
+        self.units, self.loss = one_of("units", units, UNITS), one_of("loss", loss, LOSSES)
         if isinstance(seed, (int, np.integer, np.random.Generator, torch.Generator)):
             seed = torch.randint(2**62, (self.runs,), generator=generator(seed)).tolist()
         self.seeds = [int(s) for s in _per_run("seed", seed, self.runs)]
-        scale = math.sqrt(weight_var / visible)
-        draws = [
-            torch.randn(self.hidden, self.visible, generator=generator(s), dtype=torch.float64) for s in self.seeds
-        ]
+        scale = math.sqrt(number("weight_var", weight_var, not_negative) / visible)
+        draws = [gaussian((self.hidden, self.visible), seed=s) for s in self.seeds]
         self.weights = (scale * torch.stack(draws)).to(dtype=dtype, device=device)
         self.biases = self.weights.new_zeros(self.runs, self.hidden)
         self.visible_biases = self.weights.new_zeros(self.runs, self.visible)
@@ -176,12 +168,9 @@ class Autoencoders:
         True
         """
         X = self._checked(X, in_range=self.loss == "cross-entropy")
-        _check_name("corruption", corruption, CORRUPTIONS)
-        _check_name("optimiser", optimiser, OPTIMISERS)
-        if isinstance(epochs, bool) or int(epochs) != epochs or epochs < 0:
-            raise ValueError(f"epochs = {epochs!r}: an integer, not negative, is allowed")
-        if int(batch) != batch or not 1 <= batch <= len(X):
-            raise ValueError(f"batch = {batch}: 1 to {len(X)}, the number of images, is allowed")
+        one_of("corruption", corruption, CORRUPTIONS)
+        one_of("optimiser", optimiser, OPTIMISERS)
+        epochs, batch = count("epochs", epochs, least=0), count("batch", batch, most=len(X))
         rate, contract, decay, level = (
             self._number(name, value)
             for name, value in (
@@ -283,8 +272,7 @@ class Autoencoders:
         >>> Autoencoders(2, 6, 3).jacobians(torch.rand(5, 6), run=1).shape
         torch.Size([5, 3, 6])
         """
-        if not 0 <= run < self.runs:
-            raise ValueError(f"run = {run}: 0 to {self.runs - 1} are allowed")
+        run = count("run", run, least=0, most=self.runs - 1)
         return layer_factor(self._slope(self.encode(X))[run], self.weights[run])
 
     def singular_values(self, X: Numbers) -> Tensor:
@@ -315,11 +303,10 @@ class Autoencoders:
         >>> torch.allclose(U[0, 0] * s[0, 0] @ V[0, 0].T, nets.jacobians(X, 0)[0])
         True
         """
-        count = min(self.hidden, self.visible)
-        if int(k) != k or not 1 <= k <= count:
-            raise ValueError(f"k = {k}: 1 to {count} are allowed")
+        rank = min(self.hidden, self.visible)
+        k = count("k", k, most=rank)
         slope, kernel = self._gram_parts(X)
-        wanted = slice(count - k, count) if trailing else slice(0, k)
+        wanted = slice(rank - k, rank) if trailing else slice(0, k)
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         for d, K, W in zip(slope, kernel, self.weights.double(), strict=True):
             values, vectors = eigenpairs(d[:, :, None] * K * d[:, None, :])
@@ -343,11 +330,7 @@ class Autoencoders:
 
     def _number(self, name: str, value: float | Sequence[float]) -> Tensor:
         """A parameter of training as a tensor (runs, 1)."""
-        values = _per_run(name, value, self.runs)
-        for one in values:
-            if not 0 <= one < math.inf:
-                raise ValueError(f"{name} = {one}: finite numbers, not negative, are allowed")
-        return self.weights.new_tensor(values)[:, None]
+        return self.weights.new_tensor(not_negative(name, _per_run(name, value, self.runs)))[:, None]
 
     def _checked(self, numbers: Numbers, in_range: bool = False) -> Tensor:
         X = tensor("X", numbers, like=self.weights)
@@ -411,11 +394,6 @@ class _Update:
             second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
             scale = torch.sqrt(second, out=gradient).div_(second_scale).add_(1e-8)
             parameter.sub_(torch.div(first, scale, out=scale).mul_(rate / first_scale))
-
-
-def _check_name(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} = {value!r}: one of {', '.join(allowed)} is allowed")
 
 
 def _per_run(name: str, value: Any, runs: int) -> list[Any]:

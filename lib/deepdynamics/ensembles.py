@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from deepdynamics import activations
+from deepdynamics._checks import count, not_negative, one_of
 from deepdynamics.activations import ActivationLike
 from deepdynamics.networks import MLP, Seed, generator
 from deepdynamics.networks.draws import layer_parameters
@@ -82,9 +83,7 @@ class MLPEnsemble:
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ):
-        if isinstance(runs, bool) or not isinstance(runs, (int, np.integer)) or runs < 1:
-            raise ValueError(f"runs = {runs!r}: a positive integer is allowed")
-        self.runs = int(runs)
+        self.runs = count("runs", runs)
         shapes = [tuple(w) for w in widths] if np.ndim(widths[0]) else [tuple(widths)] * self.runs  # type: ignore[arg-type]
         self.widths = _per_run("widths", shapes, self.runs)
         self.activations = _per_run("activation", activation, self.runs)
@@ -111,7 +110,7 @@ class MLPEnsemble:
         """Weights and biases of a run as `MLP` draws them, without its modules (which take longer than the draws)."""
         kind, variances, draw = self.init[run], (self.weight_var[run], self.bias_var[run]), generator(self.seeds[run])
         shapes = ((n_out, n_in) for n_in, n_out in pairwise(self.widths[run]))
-        return [layer_parameters(shape, kind, "standard", *variances, draw, dtype)[:2] for shape in shapes]
+        return [layer_parameters(shape, kind, "standard", *variances, seed=draw, dtype=dtype)[:2] for shape in shapes]
 
     def network(self, run: int) -> MLP:
         """Run ``run`` as it now stands, as a module with ``.layers`` (a copy).
@@ -119,8 +118,7 @@ class MLPEnsemble:
         >>> MLPEnsemble(3, (2, 8, 4), "tanh").network(1).widths
         (2, 8, 4)
         """
-        if not 0 <= run < self.runs:
-            raise ValueError(f"run = {run}: 0 to {self.runs - 1} are allowed")
+        run = count("run", run, least=0, most=self.runs - 1)
         stack = next(s for s in self._stacks if run in s.members)
         place = stack.members.index(run)
         like = stack.weights[0]
@@ -445,16 +443,11 @@ def _per_run(name: str, value: Any, runs: int) -> list[Any]:
     return list(value)
 
 
-def _check_training(rates: list[float], counts: list[int], sizes: list[int], kinds: list[str], samples: int) -> None:
-    for rate in rates:
-        if not 0 <= rate < float("inf"):
-            raise ValueError(f"learning_rate = {rate}: finite numbers, not negative, are allowed")
-    for count in counts:
-        if int(count) != count or count < 0:
-            raise ValueError(f"steps = {count}: integers, not negative, are allowed")
-    for size in sizes:
-        if int(size) != size or not 1 <= size <= samples:
-            raise ValueError(f"batch = {size}: 1 to {samples}, the number of samples, is allowed")
+def _check_training(rates: list[float], steps: list[int], batches: list[int], kinds: list[str], samples: int) -> None:
+    not_negative("learning_rate", rates)
+    for each in steps:
+        count("steps", each, least=0)
+    for each in batches:
+        count("batch", each, most=samples)
     for kind in kinds:
-        if kind not in OPTIMISERS:
-            raise ValueError(f"optimiser = {kind!r}: one of {', '.join(OPTIMISERS)} is allowed")
+        one_of("optimiser", kind, OPTIMISERS)

@@ -297,8 +297,8 @@ GOOD = pareto(2.0, 100, 0)
         (GOOD + 1j, None, "x of type complex128: real numbers"),
         ([1.0, [2.0]], None, "x is no array"),
         (["a", "b"], None, "x of type"),
-        (GOOD, 0.0, "xmin = 0.0: a positive finite number"),
-        (GOOD, math.inf, "xmin = inf: a positive finite number"),
+        (GOOD, 0.0, "xmin = 0.0: finite positive"),
+        (GOOD, math.inf, "xmin = inf: finite positive"),
         (np.ones(80), None, "x has a single value in its tail"),
         (np.ones(80), 1.0, "x has a single value above xmin = 1"),
     ],
@@ -313,7 +313,7 @@ def test_bad_data(x, xmin, message):
     [
         (GOOD[:49], 1.0, "x has 49 points in all"),
         (GOOD, 50.0, "x has . points above xmin"),
-        (GOOD, -1.0, "xmin = -1.0: a positive"),
+        (GOOD, -1.0, "xmin = -1.0: finite positive"),
         (np.ones(80), 1.0, "x has a single value above xmin = 1"),
     ],
 )

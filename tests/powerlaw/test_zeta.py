@@ -300,7 +300,7 @@ GOOD = zipf(2.5, 200, 0)
         (np.r_[GOOD, 2.5], 1, "x has values such as 2.5: with discrete=True integers"),
         (np.r_[GOOD, 0], 1, "x has 1 values such as 0.0: positive finite"),
         (GOOD, 1.5, "xmin = 1.5: with discrete=True a positive integer"),
-        (GOOD, 0, "xmin = 0: a positive finite number"),
+        (GOOD, 0, "xmin = 0.0: finite positive"),
         (GOOD, 30, "x has .* points above xmin = 30: at least 50"),
         (GOOD[:49], 1, "x has 49 points in all"),
         (np.full(80, 3), 3, "x has a single value above xmin = 3"),

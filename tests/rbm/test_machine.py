@@ -364,7 +364,7 @@ def test_means_feed_the_next_layer():
     ("arguments", "message"),
     [
         ({"units": "gaussian"}, "units = 'gaussian': one of binary, continuous"),
-        ({"gain": 0.0}, "gain = 0.0: a finite positive"),
+        ({"gain": 0.0}, "gain = 0.0: finite positive"),
         ({"gain": math.nan}, "gain = nan"),
         ({"visible": 0}, "visible = 0"),
         ({"hidden": 2.5}, "hidden = 2.5"),

@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from deepdynamics._checks import Numbers, real
+from deepdynamics import _checks
+from deepdynamics._checks import Numbers, number, positive, real
 from deepdynamics.powerlaw import zeta as zetalaws
 from deepdynamics.powerlaw.thresholds import least_distant, spread
 
@@ -227,8 +228,7 @@ def bootstrap_p(
     >>> 0.1 < bootstrap_p(globals()["fit"](x), x, count=100, seed=0) <= 1
     True
     """
-    if isinstance(count, bool) or count < 1 or count != int(count):
-        raise ValueError(f"count = {count!r}: a positive integer is allowed")
+    _checks.count("count", count)
     values = _checked(x, fit.discrete)
     body = values[: max(len(values) - fit.n_tail, 0)]
     if fit.n_tail > len(values) or (len(body) and body[-1] >= fit.xmin) or values[len(body)] < fit.xmin * (1 - 1e-12):
@@ -284,8 +284,7 @@ def _checked(x: Numbers, discrete: bool) -> Array:
 
 
 def _check_xmin(xmin: float, discrete: bool) -> None:
-    if not 0 < xmin < math.inf:
-        raise ValueError(f"xmin = {xmin}: a positive finite number is allowed")
+    number("xmin", xmin, positive)
     if discrete and xmin != math.floor(xmin):
         raise ValueError(f"xmin = {xmin}: with discrete=True a positive integer is allowed")
 

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepdynamics._checks import Numbers, tensor
+from deepdynamics._checks import Numbers, count, not_negative, number, one_of, positive, tensor
 from deepdynamics.networks import Seed, generator
 
 UNITS = ("binary", "continuous")
@@ -72,11 +72,9 @@ class RBM:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ):
-        if units not in UNITS:
-            raise ValueError(f"units = {units!r}: one of {', '.join(UNITS)} is allowed")
-        self.visible, self.hidden = _count("visible", visible), _count("hidden", hidden)
-        self.units, self.gain = units, _number("gain", gain, positive=True)
-        scale = math.sqrt(_number("weight_var", weight_var))
+        self.visible, self.hidden = count("visible", visible), count("hidden", hidden)
+        self.units, self.gain = one_of("units", units, UNITS), number("gain", gain, positive)
+        scale = math.sqrt(number("weight_var", weight_var, not_negative))
         normal = np.random.Generator(_random_bits(generator(seed), 0)).standard_normal((self.visible, self.hidden))
         self.weights = torch.as_tensor(scale * normal, dtype=dtype, device=device)
         self.visible_bias = torch.zeros(self.visible, device=device, dtype=dtype)
@@ -229,13 +227,13 @@ class RBM:
         >>> rbm.sample(4, 10, seed=0).mean(0)
         tensor([1., 0., 1.])
         """
-        draw, shape = generator(seed), (_count("n", n), self.visible)
+        draw, shape = generator(seed), (count("n", n), self.visible)
         v = torch.rand(shape, generator=draw).round().to(self.weights) if start is None else tensor("start", start)
         _check_width("start", v, self.visible)
         if v.shape != shape:
             raise ValueError(f"start of shape {tuple(v.shape)}: {shape} is allowed")
         noise = _Noise(draw, n * max(self.visible, self.hidden), v.device)
-        for _ in range(_count("steps", steps)):
+        for _ in range(count("steps", steps)):
             h = self.hidden_probability(v)
             v = self.visible_probability(noise.sample(h, out=h))
             if self.units == "binary":
@@ -279,14 +277,13 @@ class RBM:
         """
         X = tensor("X", X)
         _check_data(X, self.visible)
-        if algorithm not in ALGORITHMS:
-            raise ValueError(f"algorithm = {algorithm!r}: one of {', '.join(ALGORITHMS)} is allowed")
-        steps, batch = _count("k", k), min(_count("batch_size", batch_size), len(X))
-        rates = _per_epoch("learning_rate", learning_rate, _count("epochs", epochs))
+        one_of("algorithm", algorithm, ALGORITHMS)
+        steps, batch = count("k", k), min(count("batch_size", batch_size), len(X))
+        rates = _per_epoch("learning_rate", learning_rate, count("epochs", epochs))
         momenta = _per_epoch("momentum", momentum, epochs)
         if max(momenta) >= 1:
             raise ValueError(f"momentum = {momentum}: numbers in [0, 1) are allowed")
-        decay, draw = _number("weight_decay", weight_decay), generator(seed)
+        decay, draw = number("weight_decay", weight_decay, not_negative), generator(seed)
         # Copies; the memory of W runs along the visible units, where the update of W is about 10 % faster.
         self.weights = X.new_empty(self.hidden, self.visible).T.copy_(self.weights)
         self.visible_bias, self.hidden_bias = (b.to(X, copy=True) for b in (self.visible_bias, self.hidden_bias))
@@ -454,20 +451,8 @@ def _check_binary(v: Tensor) -> None:
         raise ValueError(f"v has entries from {v.min():.6g} to {v.max():.6g}: zeros and ones are allowed")
 
 
-def _count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} = {value!r}: a positive integer is allowed")
-    return int(value)
-
-
-def _number(name: str, value: float, positive: bool = False) -> float:
-    if not 0 <= value < math.inf or (positive and value == 0):
-        raise ValueError(f"{name} = {value}: a finite {'positive' if positive else 'non-negative'} number is allowed")
-    return float(value)
-
-
 def _per_epoch(name: str, value: float | Sequence[float], epochs: int) -> list[float]:
     values = np.asarray(value, dtype=float)
     if values.shape not in ((), (epochs,)):
         raise ValueError(f"{name} has {values.size} values for epochs = {epochs}: one, or one an epoch, is allowed")
-    return [_number(name, v) for v in np.broadcast_to(values, epochs).tolist()]
+    return np.broadcast_to(not_negative(name, values), epochs).tolist()
