@@ -1,6 +1,6 @@
-r"""Autoencoders with one hidden layer, many trained as one program: plain, with weight decay, denoising, contractive.
+r"""Autoencoders with one hidden layer and tied weights: plain, with weight decay, denoising, contractive.
 
-Encoder and decoder share their weights,
+Many are trained as one program. Encoder and decoder share their weights,
 
     h = f(W x + b),        r = g(Wᵀ h + c),
 
@@ -9,8 +9,7 @@ with f logistic (or linear). The Jacobian of the encoder at x and its squared Fr
     J(x) = diag(f'(a)) W,  a = W x + b,        ‖J(x)‖² = Σ_j f'(a_j)² ‖W_j‖² = Σ_k s_k(x)²,        f' = h (1 - h),
 
 and the contractive autoencoder (Rifai et al. 2011) adds λ times the mean of ‖J‖² over the images to its loss. Singular
-values and right singular vectors need no matrix larger than hidden × hidden: J Jᵀ = diag(f') W Wᵀ diag(f'), whose
-middle part does not depend on x.
+values and vectors: :mod:`deepdynamics.autoencoders.spectra`.
 
 Torch; images may be lists or numpy arrays, which take the type of the weights.
 """
@@ -20,21 +19,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from deepdynamics._batched import SGD, Adam, per_run, run_seeds
 from deepdynamics._checks import Numbers, tensor
+from deepdynamics.autoencoders.corruption import CORRUPTIONS, corrupted_batches
+from deepdynamics.autoencoders.spectra import Triplets, singular_triplets, singular_values, squared_norms
 from deepdynamics.networks import Seed, generator
 
-__all__ = ["Autoencoders", "History", "Triplets"]
+__all__ = ["Autoencoders", "History"]
 
 UNITS = ("sigmoid", "linear")
 LOSSES = ("cross-entropy", "squared")
-CORRUPTIONS = ("masking", "gaussian")
-OPTIMISERS = ("adam", "sgd")
+OPTIMISERS: dict[str, type[Adam] | type[SGD]] = {"adam": Adam, "sgd": SGD}
 
 
 @dataclass(frozen=True)
@@ -54,24 +54,6 @@ class History:
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.reconstruction, self.contraction))
-
-
-@dataclass(frozen=True)
-class Triplets:
-    """Singular triplets of the encoder: ``U`` (runs, n, hidden, k), ``s`` (runs, n, k) descending, ``V`` (runs, n,
-    visible, k), vectors as columns.
-
-    >>> U, s, V = Autoencoders(1, 6, 3).triplets(torch.rand(5, 6), k=2)
-    >>> U.shape, s.shape, V.shape
-    (torch.Size([1, 5, 3, 2]), torch.Size([1, 5, 2]), torch.Size([1, 5, 6, 2]))
-    """
-
-    U: Tensor
-    s: Tensor
-    V: Tensor
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter((self.U, self.s, self.V))
 
 
 class Autoencoders:
@@ -114,9 +96,7 @@ class Autoencoders:
         if not 0 <= weight_var < math.inf:
             raise ValueError(f"weight_var = {weight_var}: a finite number, not negative, is allowed")
         self.runs, self.visible, self.hidden, self.units, self.loss = int(runs), int(visible), int(hidden), units, loss
-        if isinstance(seed, (int, np.integer, np.random.Generator, torch.Generator)):
-            seed = torch.randint(2**62, (self.runs,), generator=generator(seed)).tolist()
-        self.seeds = [int(s) for s in _per_run("seed", seed, self.runs)]
+        self.seeds = run_seeds(seed, self.runs)
         scale = math.sqrt(weight_var / visible)
         draws = [
             torch.randn(self.hidden, self.visible, generator=generator(s), dtype=torch.float64) for s in self.seeds
@@ -175,7 +155,7 @@ class Autoencoders:
         """
         X = self._checked(X, in_range=self.loss == "cross-entropy")
         _check_name("corruption", corruption, CORRUPTIONS)
-        _check_name("optimiser", optimiser, OPTIMISERS)
+        _check_name("optimiser", optimiser, tuple(OPTIMISERS))
         if isinstance(epochs, bool) or int(epochs) != epochs or epochs < 0:
             raise ValueError(f"epochs = {epochs!r}: an integer, not negative, is allowed")
         if int(batch) != batch or not 1 <= batch <= len(X):
@@ -191,12 +171,14 @@ class Autoencoders:
         )
         if corruption == "masking" and bool((level >= 1).any()):
             raise ValueError(f"noise = {noise}: a share below 1 is allowed where pixels are masked")
-        seeds = _per_run("seed", seed, self.runs)
-        update = _Update((self.weights, self.biases, self.visible_biases), rate, optimiser)
+        seeds = per_run("seed", seed, self.runs)
+        parameters = (self.weights, self.biases, self.visible_biases)
+        updates = [OPTIMISERS[optimiser](parameter, rate[:, 0]) for parameter in parameters]
         rows = []
-        for clean, seen in _Batches(X, int(batch), int(epochs), seeds, level, corruption):
+        for clean, seen in corrupted_batches(X, int(batch), int(epochs), seeds, level, corruption):
             gradients, row = self._gradients(clean, seen, contract, decay)
-            update(gradients)
+            for update, gradient in zip(updates, gradients, strict=True):
+                update(gradient)
             rows.append(row)
         found = torch.stack(rows) if rows else X.new_empty(0, 2, self.runs)
         return History(found[:, 0], found[:, 1])
@@ -273,7 +255,7 @@ class Autoencoders:
         >>> torch.allclose(nets.contraction(X)[0], nets.jacobians(X, 0).square().sum((1, 2)))
         True
         """
-        return (self._slope(self.encode(X)).square() @ self.weights.square().sum(2)[:, :, None])[..., 0]
+        return squared_norms(self._slope(self.encode(X)), self.weights)
 
     def jacobians(self, X: Numbers, run: int) -> Tensor:
         """J(x) = diag(f'(a)) W of one run, (n, hidden, visible).
@@ -295,13 +277,7 @@ class Autoencoders:
         >>> torch.allclose(nets.singular_values(X)[0], torch.linalg.svdvals(nets.jacobians(X, 0)))
         True
         """
-        slope, kernel = self._gram_parts(X)
-        count = min(self.hidden, self.visible)
-        rows = []
-        for d, K in zip(slope, kernel, strict=True):  # a run at a time: n hidden² numbers
-            squares = torch.linalg.eigvalsh(d[:, :, None] * K * d[:, None, :])
-            rows.append(squares.flip(1)[:, :count].clamp(min=0).sqrt())
-        return torch.stack(rows)
+        return singular_values(self._slope(self.encode(X)), self.weights)
 
     def triplets(self, X: Numbers, k: int, *, trailing: bool = False) -> Triplets:
         """The ``k`` leading singular triplets of J(x), or with ``trailing`` the last ``k`` of all min(hidden, visible).
@@ -317,23 +293,8 @@ class Autoencoders:
         count = min(self.hidden, self.visible)
         if int(k) != k or not 1 <= k <= count:
             raise ValueError(f"k = {k}: 1 to {count} are allowed")
-        slope, kernel = self._gram_parts(X)
         wanted = slice(count - k, count) if trailing else slice(0, k)
-        found: list[tuple[Tensor, Tensor, Tensor]] = []
-        for d, K, W in zip(slope, kernel, self.weights.double(), strict=True):
-            squares, vectors = torch.linalg.eigh(d[:, :, None] * K * d[:, None, :])
-            values, U = squares.flip(1).clamp(min=0).sqrt(), vectors.flip(2)
-            s, U = values[:, wanted], U[:, :, wanted]
-            V = (W.T @ (d[:, :, None] * U)) / s[:, None]
-            V = V.masked_fill((s <= 1e-7 * values[:, :1])[:, None], torch.nan)
-            found.append((U, s, V))
-        U, s, V = (torch.stack(parts) for parts in zip(*found, strict=True))
-        return Triplets(U, s, V)
-
-    def _gram_parts(self, X: Numbers) -> tuple[Tensor, Tensor]:
-        """f'(a) (runs, n, hidden) and W Wᵀ (runs, hidden, hidden), in float64."""
-        weights = self.weights.double()
-        return self._slope(self.encode(X)).double(), weights @ weights.mT
+        return singular_triplets(self._slope(self.encode(X)), self.weights, wanted)
 
     def _hidden(self, x: Tensor) -> Tensor:
         a = torch.baddbmm(self.biases[:, None], x, self.weights.mT)
@@ -344,7 +305,7 @@ class Autoencoders:
 
     def _number(self, name: str, value: float | Sequence[float]) -> Tensor:
         """A parameter of training as a tensor (runs, 1)."""
-        values = _per_run(name, value, self.runs)
+        values = per_run(name, value, self.runs)
         for one in values:
             if not 0 <= one < math.inf:
                 raise ValueError(f"{name} = {one}: finite numbers, not negative, are allowed")
@@ -363,68 +324,6 @@ class Autoencoders:
         return X
 
 
-class _Batches:
-    """(x, x̃), each (runs, batch, visible), for every step; runs with equal seed share both."""
-
-    def __init__(self, X: Tensor, size: int, epochs: int, seeds: Sequence[int], level: Tensor, corruption: str):
-        self.X, self.size, self.epochs, self.corruption = X, size, epochs, corruption
-        self.streams = list(dict.fromkeys(seeds))
-        self.place = [self.streams.index(seed) for seed in seeds]
-        self.level = level[:, :, None]
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        n, X = len(self.X), self.X
-        draws = [(generator(seed), generator(seed)) for seed in self.streams]  # order and corruption do not mix
-        noisy = bool((self.level > 0).any())
-        kind = torch.rand if self.corruption == "masking" else torch.randn
-        for _ in range(self.epochs):
-            orders = torch.stack([torch.randperm(n, generator=order) for order, _ in draws])
-            for start in range(0, n - self.size + 1, self.size):
-                x = X[orders[:, start : start + self.size].to(X.device)][self.place]
-                if not noisy:
-                    yield x, x
-                    continue
-                shape = (self.size, X.shape[1])
-                numbers = torch.stack([kind(shape, generator=noise, dtype=X.dtype) for _, noise in draws])
-                numbers = numbers.to(X.device)[self.place]
-                yield x, x * (numbers >= self.level) if kind is torch.rand else x + self.level.sqrt() * numbers
-
-
-class _Update:
-    """parameter ← parameter - step, in place, with a learning rate (runs, 1) for each run."""
-
-    def __init__(self, parameters: Sequence[Tensor], rate: Tensor, kind: str):
-        self.parameters, self.kind, self.count = parameters, kind, 0
-        self.rates = [rate.view(-1, *(1,) * (p.ndim - 1)) for p in parameters]
-        self.memory = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters if kind == "adam"]
-
-    def __call__(self, gradients: Sequence[Tensor]) -> None:
-        self.count += 1
-        if self.kind == "sgd":
-            for parameter, gradient, rate in zip(self.parameters, gradients, self.rates, strict=True):
-                parameter.sub_(gradient * rate)
-            return
-        first_scale, second_scale = 1 - 0.9**self.count, math.sqrt(1 - 0.999**self.count)
-        for parameter, gradient, rate, (first, second) in zip(
-            self.parameters, gradients, self.rates, self.memory, strict=True
-        ):
-            first.lerp_(gradient, 0.1)
-            second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-            scale = torch.sqrt(second, out=gradient).div_(second_scale).add_(1e-8)
-            parameter.sub_(torch.div(first, scale, out=scale).mul_(rate / first_scale))
-
-
 def _check_name(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} = {value!r}: one of {', '.join(allowed)} is allowed")
-
-
-def _per_run(name: str, value: Any, runs: int) -> list[Any]:
-    """One value, repeated, or a sequence of one value a run."""
-    if isinstance(value, (Tensor, np.ndarray)):
-        value = value.tolist()
-    if not isinstance(value, Sequence):
-        return [value] * runs
-    if len(value) != runs:
-        raise ValueError(f"{name} has {len(value)} values: one value, or one for each of the {runs} runs, is allowed")
-    return list(value)
