@@ -196,10 +196,10 @@ DOORS = {
     "factors": (lambda x: STACK.factors(x)[1], IMAGES[0]),
     "log values": (STACK.log_singular_values, IMAGES[0]),
     "errors": (STACK.reconstruction_errors, IMAGES),
-    "determinants": (lambda X: stack.log_determinants(STACK, X), IMAGES),
-    "greedy stack": (lambda X: stack.train(
+    "determinants": (lambda X: STACK.mean_log_singular_values(X), IMAGES),
+    "greedy stack": (lambda X: stack.pretrain_stack(
         (4, 3), X, seed=0, epochs=1, learning_rate=0.1, dropout=0.1).machines[0].weights, IMAGES),
-    "fine-tuning": (lambda X, y, Z, z: torch.tensor(stack.fine_tune(
+    "fine-tuning": (lambda X, y, Z, z: torch.tensor(stack.fine_tuned_accuracy(
         STACK, X, y, Z, z, epochs=2, learning_rate=0.1, seed=0)), IMAGES, CLASSES, IMAGES, CLASSES),
     "mean": (started, IMAGES),
     "fit": (fitted, IMAGES),

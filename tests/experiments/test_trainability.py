@@ -123,7 +123,7 @@ def test_a_cell_is_the_same_whatever_else_is_trained_and_however_long(digits):
 
 def test_a_cell_agrees_with_automatic_differentiation(digits):
     """One rate of one cell, trained by torch's own SGD on the same network and the same images."""
-    from deepdynamics.ensembles import _mini_batches
+    from deepdynamics._batched import mini_batches
     from deepdynamics.networks import MLP
 
     images, labels, _ = digits
@@ -133,7 +133,7 @@ def test_a_cell_agrees_with_automatic_differentiation(digits):
     network = MLP(widths, "tanh", weight_var=weight_var, bias_var=trainability.BIAS_VAR, seed=draw)
     descent = torch.optim.SGD(network.parameters(), lr=trainability.RATES[place])
     right = []
-    for batch in _mini_batches(len(images), trainability.BATCH, steps, draw):
+    for batch in mini_batches(len(images), trainability.BATCH, steps, [draw]):
         logits = network(images[batch])
         right.append((logits.argmax(1) == labels[batch]).float().mean().item())
         descent.zero_grad()

@@ -1,35 +1,29 @@
-"""Many networks trained as one program: over seeds, variances, learning rates.
+"""Many perceptrons trained as one program: over seeds, variances, learning rates.
 
-Networks of one shape are stacked, weights as (runs, out, in), and states as (runs, width, samples), so that samples lie
-side by side in memory: one batched matrix product serves all networks, in the first layer a single product, and every
-elementwise operation runs along the samples. The gradient of the cross-entropy is written by hand: with δ the gradient
-at the pre-activations of a layer and x its input, one call W ← W - η δxᵀ is gradient and update together (η multiplies
-δ at the top, and the backward pass is linear in δ), so that no gradient is stored.
+Networks of one shape are stacked and trained by :mod:`deepdynamics.ensembles.training`; those of different shape, and
+runs that cannot share their mini-batches, one group after the other.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from deepdynamics import activations
+from deepdynamics._batched import mini_batches, per_run, run_seeds, threads
 from deepdynamics._checks import count, not_negative, one_of
 from deepdynamics.activations import ActivationLike
+from deepdynamics.ensembles.training import OPTIMISERS, StackedMLPs, train
 from deepdynamics.networks import MLP, Seed, generator
 from deepdynamics.networks.draws import layer_parameters
 
-OPTIMISERS = ("sgd", "momentum", "adam")
-_ONE_THREAD = (
-    2**23
-)  # multiplications in a layer's product below which threads wait for each other longer than they work
+__all__ = ["History", "MLPEnsemble"]
+
 _GATHERED = 2**17  # numbers that are gathered in the time that one more group of runs costs
 
 
@@ -85,16 +79,12 @@ class MLPEnsemble:
     ):
         self.runs = count("runs", runs)
         shapes = [tuple(w) for w in widths] if np.ndim(widths[0]) else [tuple(widths)] * self.runs  # type: ignore[arg-type]
-        self.widths = _per_run("widths", shapes, self.runs)
-        self.activations = _per_run("activation", activation, self.runs)
-        self.weight_var, self.bias_var = (
-            _per_run("weight_var", weight_var, self.runs),
-            _per_run("bias_var", bias_var, self.runs),
-        )
-        self.init = _per_run("init", init, self.runs)
-        if isinstance(seed, (int, np.integer, np.random.Generator, torch.Generator)):
-            seed = torch.randint(2**62, (self.runs,), generator=generator(seed)).tolist()
-        self.seeds = _per_run("seed", seed, self.runs)
+        self.widths = per_run("widths", shapes, self.runs)
+        self.activations = per_run("activation", activation, self.runs)
+        self.weight_var = per_run("weight_var", weight_var, self.runs)
+        self.bias_var = per_run("bias_var", bias_var, self.runs)
+        self.init = per_run("init", init, self.runs)
+        self.seeds = run_seeds(seed, self.runs)
         if len({(w[0], w[-1]) for w in self.widths if w}) != 1:
             raise ValueError(f"widths = {widths}: all runs need the same input and output width")
         settings = zip(self.activations, self.weight_var, self.bias_var, self.init, strict=True)
@@ -104,7 +94,7 @@ class MLPEnsemble:
         for shape, phi in dict.fromkeys(zip(self.widths, self.activations, strict=True)):
             MLP(shape, phi, seed=0)
             members = [r for r in range(self.runs) if (self.widths[r], self.activations[r]) == (shape, phi)]
-            self._stacks.append(_Stack.of([self._parameters(r, dtype) for r in members], members, phi, device))
+            self._stacks.append(StackedMLPs.of([self._parameters(r, dtype) for r in members], members, phi, device))
 
     def _parameters(self, run: int, dtype: torch.dtype | None) -> list[tuple[Tensor, Tensor]]:
         """Weights and biases of a run as `MLP` draws them, without its modules (which take longer than the draws)."""
@@ -161,7 +151,7 @@ class MLPEnsemble:
         """
         X, y = self._checked(X, y)
         rates, counts, sizes, kinds, seeds = (
-            _per_run(name, value, self.runs)
+            per_run(name, value, self.runs)
             for name, value in (
                 ("learning_rate", learning_rate),
                 ("steps", steps),
@@ -181,10 +171,10 @@ class MLPEnsemble:
                     continue
                 eta = torch.tensor([rates[r] for r in members], dtype=X.dtype, device=X.device)
                 orders = [seeds[r] for r in members]
-                batches = _mini_batches(len(X), size, count, *orders)
-                with _threads(len(members) * size * max(weight[0].numel() for weight in stack.weights)):
+                batches = mini_batches(len(X), size, count, orders)
+                with threads(len(members) * size * max(weight[0].numel() for weight in stack.weights)):
                     part = stack.part(places, same_inputs=len(set(orders)) == 1)
-                    losses, right = map(torch.stack, zip(*_train(part, X, y, eta, batches, size, kind), strict=True))
+                    losses, right = map(torch.stack, zip(*train(part, X, y, eta, batches, size, kind), strict=True))
                     stack.put_back(places, part)
                 failed = (~torch.isfinite(losses)).cumsum(0) > 0
                 loss[:count, members] = losses.masked_fill(failed, torch.inf).cpu()
@@ -201,7 +191,7 @@ class MLPEnsemble:
         X, _ = self._checked(X)
         result = torch.empty(self.runs, len(X), self.widths[0][-1], dtype=X.dtype, device=X.device)
         for stack in self._stacks:
-            result[stack.members] = _forward(stack, X.T, [None] * len(stack.weights))[-1].transpose(1, 2)
+            result[stack.members] = stack.logits(X)
         return result
 
     def evaluate(self, X: Tensor | ArrayLike, y: Tensor | ArrayLike) -> Tensor:
@@ -238,44 +228,6 @@ class MLPEnsemble:
         return X, y.long()
 
 
-@dataclass
-class _Stack:
-    """Networks of one shape: ``weights[l]`` (runs, out, in), ``biases[l]`` (runs, out, 1); ``members``: their places in
-    the ensemble."""
-
-    weights: list[Tensor]
-    biases: list[Tensor]
-    activation: ActivationLike
-    members: list[int]
-    phi: activations.Activation
-
-    @classmethod
-    def of(
-        cls, nets: list[list[tuple[Tensor, Tensor]]], members: list[int], activation: ActivationLike, device: Any
-    ) -> _Stack:
-        layers = [tuple(zip(*same, strict=True)) for same in zip(*nets, strict=True)]
-        weights = [torch.stack(weights).to(device) for weights, _ in layers]
-        biases = [torch.stack(biases)[:, :, None].to(device) for _, biases in layers]
-        return cls(weights, biases, activation, members, activations.get(activation))
-
-    @property
-    def in_place(self) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]] | None:
-        """The activation and the product with its slope in the memory of their input, where there are some."""
-        return _IN_PLACE.get(self.activation) if isinstance(self.activation, str) else None
-
-    def part(self, places: list[int], *, same_inputs: bool) -> _Stack:
-        """A copy of the networks at ``places``. Where all see the same inputs, the first layer's weights lie in memory
-        as (in, runs, out): so one product for all runs updates them fastest."""
-        weights, biases = [w[places] for w in self.weights], [b[places] for b in self.biases]
-        if same_inputs:
-            weights[0] = weights[0].permute(2, 0, 1).contiguous().permute(1, 2, 0)
-        return _Stack(weights, biases, self.activation, places, self.phi)
-
-    def put_back(self, places: list[int], part: _Stack) -> None:
-        for own, new in zip((*self.weights, *self.biases), (*part.weights, *part.biases), strict=True):
-            own[places] = new
-
-
 def _groups(keys: list[tuple[int, int, str, int]], inputs: int) -> list[list[int]]:
     """Places of the runs that are trained together, from (steps, batch, optimiser, seed) of each: those that differ in
     nothing but the seed, unless gathering a batch for each of them costs more than going through the seeds."""
@@ -286,161 +238,6 @@ def _groups(keys: list[tuple[int, int, str, int]], inputs: int) -> list[list[int
         together = len(places) * key[1] * inputs <= _GATHERED * len(seeds)
         groups += [places] if together else [[i for i in places if keys[i][3] == seed] for seed in seeds]
     return groups
-
-
-@contextlib.contextmanager
-def _threads(work: int) -> Iterator[None]:
-    """One thread for the block where its products are small; after it as many as before."""
-    before = torch.get_num_threads()
-    if work < _ONE_THREAD:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _tanh_(h: Tensor) -> Tensor:
-    # numpy's vectorised tanh takes a seventh of the time of torch's (float32, AVX-512), where it can write into the
-    # same memory.
-    if h.device.type == "cpu" and h.is_contiguous():
-        np.tanh(h.numpy(), out=h.numpy())
-        return h
-    return h.tanh_()
-
-
-# Activations that can be overwritten: x = φ(h) in place of h, and φ'(h) δ in place of δ, computed from x; x is lost.
-_IN_PLACE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
-    "tanh": (_tanh_, lambda x, delta: delta.addcmul_(x.mul_(x), delta, value=-1)),
-    "relu": (lambda h: h.clamp_(min=0), lambda x, delta: delta.mul_(x.sign_())),
-    "sigmoid": (lambda h: h.sigmoid_(), lambda x, delta: delta.mul_(x.addcmul_(x, x, value=-1))),
-}
-
-
-def _affine(weight: Tensor, bias: Tensor, x: Tensor, out: Tensor | None) -> Tensor:
-    """W x + b of every run, (runs, out, n); x (runs, in, n), or (in, n) where all runs see the same."""
-    if x.ndim == 3:
-        return torch.baddbmm(bias, weight, x, out=out)
-    shape = (*weight.shape[:2], x.shape[1])
-    flat = None if out is None else out.flatten(0, 1)
-    return torch.addmm(bias.flatten(0, 1), weight.flatten(0, 1), x, out=flat).view(shape)
-
-
-def _add_outer_(target: Tensor, delta: Tensor, x: Tensor, *, alpha: float = 1, beta: float = 1) -> Tensor:
-    """target ← beta · target + alpha · δ xᵀ of every run, in place; δ (runs, out, n), x as in `_affine`."""
-    if x.ndim == 3:
-        return target.baddbmm_(delta, x.transpose(1, 2), alpha=alpha, beta=beta)
-    target.flatten(0, 1).addmm_(delta.flatten(0, 1), x.T, alpha=alpha, beta=beta)
-    return target
-
-
-def _forward(
-    stack: _Stack, X: Tensor, buffers: Sequence[Tensor | None], kept: list[Tensor] | None = None
-) -> list[Tensor]:
-    """The input, (in, n) or (runs, in, n), and the outputs of all layers, (runs, width, n) each, the logits last;
-    ``kept`` gets the pre-activations that the slope will need."""
-    xs = [X]
-    overwrite = stack.in_place
-    last = len(stack.weights) - 1
-    for depth, (weight, bias) in enumerate(zip(stack.weights, stack.biases, strict=True)):
-        h = _affine(weight, bias, xs[-1], buffers[depth])
-        if depth < last and overwrite:
-            h = overwrite[0](h)
-        elif depth < last:
-            if kept is not None:
-                kept.append(h)
-            h = stack.phi(h)
-        xs.append(h)
-    return xs
-
-
-def _train(
-    stack: _Stack, X: Tensor, y: Tensor, eta: Tensor, batches: Iterable[Tensor], size: int, kind: str
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Train in place, with the learning rates ``eta`` (runs,) on ``batches`` of indices, (size,) or (runs, size); loss
-    and accuracy (runs,) of each step, before its update."""
-    buffers = [X.new_empty(len(eta), w.shape[1], size) for w in stack.weights]
-    deltas = [torch.empty_like(b) for b in buffers]
-    ones = X.new_ones(1, size)  # what a bias is multiplied by
-    update = _Update(stack, eta, size, kind)
-    overwrite, phi = stack.in_place, stack.phi
-    for step, batch in enumerate(batches):
-        batch = batch.to(X.device)
-        kept: list[Tensor] = []
-        labels = y[batch]
-        xs = _forward(stack, X[batch].transpose(-1, -2), buffers, kept)
-        loss, delta = _cross_entropy(xs[-1], labels, deltas[-1])
-        yield loss, (xs[-1].max(1).indices == labels).to(X.dtype).mean(-1)
-        update.start(step, delta)
-        for depth in reversed(range(len(stack.weights))):
-            x, weight = xs[depth], stack.weights[depth]
-            # The gradient below needs the weights as they were, the update of the weights needs x before it is
-            # overwritten by the slope.
-            below = torch.bmm(weight.transpose(1, 2), delta, out=deltas[depth - 1]) if depth else delta
-            update(weight, delta, x)
-            update(stack.biases[depth], delta, ones)
-            if depth:
-                delta = overwrite[1](x, below) if overwrite else below.mul_(phi.slope(kept[depth - 1]))
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy (runs,) of logits (runs, classes, n) at labels (n,) or (runs, n), and n times its gradient,
-    written to ``out``."""
-    places = labels.expand(len(logits), -1)[:, None]
-    log_p = torch.log_softmax(logits, 1)
-    chosen = log_p.gather(1, places)
-    return -chosen.mean((1, 2)), torch.exp(log_p, out=out).scatter_(1, places, chosen.expm1())
-
-
-class _Update:
-    """parameter ← parameter - η · δxᵀ/n, by one of the optimisers; its memory is a tensor or two per parameter."""
-
-    def __init__(self, stack: _Stack, eta: Tensor, size: int, kind: str):
-        self.kind, self.eta = kind, eta[:, None, None]
-        self.scale = torch.full_like(self.eta, 1 / size) if kind == "adam" else self.eta / size
-        count = {"sgd": 0, "momentum": 1, "adam": 2}[kind]
-        self.memory = {id(p): [torch.zeros_like(p) for _ in range(count)] for p in (*stack.weights, *stack.biases)}
-
-    def start(self, step: int, delta: Tensor) -> None:
-        self.step = step + 1
-        delta.mul_(self.scale)
-
-    def __call__(self, parameter: Tensor, delta: Tensor, x: Tensor) -> None:
-        memory = self.memory[id(parameter)]
-        if self.kind == "sgd":
-            _add_outer_(parameter, delta, x, alpha=-1)
-        elif self.kind == "momentum":
-            parameter.sub_(_add_outer_(memory[0], delta, x, beta=0.9))
-        else:
-            gradient = _add_outer_(torch.empty_like(parameter), delta, x, beta=0)
-            first = memory[0].lerp_(gradient, 0.1)
-            second = memory[1].mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-            scale = torch.sqrt(second, out=gradient).div_((1 - 0.999**self.step) ** 0.5).add_(1e-8)
-            parameter.sub_((first / scale).mul_(self.eta / (1 - 0.9**self.step)))
-
-
-def _mini_batches(n: int, size: int, steps: int, *seeds: int) -> Iterator[Tensor]:
-    """Indices of each step, (size,) where all seeds are the same and (seeds, size) otherwise: shuffled epochs,
-    remainders left out."""
-    distinct = list(dict.fromkeys(seeds))
-    rows, draws = [distinct.index(seed) for seed in seeds], [generator(seed) for seed in distinct]
-    per_epoch = n // size
-    for step in range(steps):
-        if step % per_epoch == 0:
-            orders = torch.stack([torch.randperm(n, generator=draw) for draw in draws])
-        batch = orders[:, step % per_epoch * size :][:, :size]
-        yield batch[0] if len(distinct) == 1 else batch[rows]
-
-
-def _per_run(name: str, value: Any, runs: int) -> list[Any]:
-    """One value, repeated, or a sequence of one value a run."""
-    if isinstance(value, (Tensor, np.ndarray)):
-        value = value.tolist()
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return [value] * runs
-    if len(value) != runs:
-        raise ValueError(f"{name} has {len(value)} values: one value, or one for each of the {runs} runs, is allowed")
-    return list(value)
 
 
 def _check_training(rates: list[float], steps: list[int], batches: list[int], kinds: list[str], samples: int) -> None:
