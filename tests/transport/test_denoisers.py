@@ -62,7 +62,6 @@ def test_against_autograd_and_torchs_adam(skip, monkeypatch):
     """The same start, batches and noise through torch.nn; samples whose units are 1 already."""
     x, level, steps = normal(dtype=torch.float64), 0.5, 20
     x = (x - x.mean(0)) / (x - x.mean(0)).square().mean().sqrt() * (1 - level) ** 0.5
-    start = train_dae(x, level, steps=1, seed=3, skip=skip)
     monkeypatch.setattr(denoisers, "RATE", 0.0)
     start = train_dae(x, level, steps=1, seed=3, skip=skip)
     monkeypatch.undo()
@@ -74,7 +73,7 @@ def test_against_autograd_and_torchs_adam(skip, monkeypatch):
             layer.weight.copy_(W)
             layer.bias.copy_(b)
     draw = torch.Generator().manual_seed(3)
-    for shape in ((64, 2), (64, 64), (2, 64)):
+    for shape in ((64, 2), (1, 64), (64, 64), (1, 64), (2, 64)):
         torch.randn(shape, generator=draw, dtype=torch.float64)
     optimiser = torch.optim.Adam(net.parameters(), denoisers.RATE)
     for step, (clean, noise) in enumerate(denoisers._batches(x[None], steps, [draw])):

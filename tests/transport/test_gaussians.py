@@ -177,17 +177,11 @@ GOOD = ([0.0, 0.0], np.eye(2), [1.0, 0.0], np.eye(2))
         (0, 0.0, r"m0 of shape \(\)"),
         (0, [np.nan, 0], "m0 = "),
         (1, [[np.inf, 0], [0, 1]], "S0 = "),
-        (2, np.zeros((3, 2)), None),
     ],
 )
 def test_bad_gaussians(place, value, message):
     given = [*GOOD]
     given[place] = value
-    if message is None:
-        assert gaussian_w2(*given).shape == (3,)
-        with pytest.raises(ValueError, match="one pair"):
-            gaussian_map(*given)
-        return
     for function in (gaussian_w2, gaussian_map, lambda *pair: gaussian_geodesic(*pair, 0.5)):
         with pytest.raises(ValueError, match=message):
             function(*given)
@@ -198,6 +192,8 @@ def test_what_does_not_fit_together():
         gaussian_w2(*GOOD[:2], np.zeros(3), np.eye(3))
     with pytest.raises(ValueError, match="leading axes"):
         gaussian_w2(np.zeros((2, 2)), np.eye(2), np.zeros((3, 2)), np.eye(2))
+    with pytest.raises(ValueError, match="one pair"):
+        gaussian_map(np.zeros((3, 2)), *GOOD[1:])
     with pytest.raises(ValueError, match="rank S0 = 1"):
         gaussian_map([0, 0], SINGULAR, [0, 0], np.eye(2))
     with pytest.raises(ValueError, match=r"x of shape \(3,\)"):

@@ -8,6 +8,8 @@ mixture of the tests, at 1,200 steps:
   thirds of tanh's error on mixtures at small noise.
 - A learning rate that falls linearly to 0: the target's noise, √variance against a displacement of order variance,
   otherwise keeps the weights moving, at twice the error.
+- A readout that starts at a tenth of its scale, near the identity where there is a skip, and biases that differ from 0,
+  so that not all kinks start at the origin: down to half the error on mixtures after 300 steps.
 - Training happens in the units of the noisy samples (their mean is 0 there and their mean square 1, so that results do
   not depend on units), and ends in the weights of a plain perceptron in the user's.
 
@@ -129,10 +131,13 @@ class _Training:
         size = sum(out * (n_in + 1) for out, n_in in shapes)
         self.theta, self.gradient, self.first, self.second = (like.new_zeros(len(draws), size) for _ in range(4))
         self.layers, self.slopes = (self._views(flat, shapes) for flat in (self.theta, self.gradient))
-        for W, _ in self.layers:
-            drawn = [torch.randn(W.shape[1:], generator=draw, dtype=torch.float64) for draw in draws]
-            # He's variance below a ReLU. The readout starts at a tenth: with a skip, near the identity.
-            W.copy_(torch.stack(drawn) * ((2.0 if W is not self.layers[-1][0] else 0.01) / W.shape[2]) ** 0.5)
+        self.outputs = [like.new_empty(len(draws), BATCH, out) for out, _ in shapes]
+        self.deltas = [torch.empty_like(h) for h in self.outputs[:-1]]
+        for W, b in self.layers[:-1]:
+            W.copy_(_normal(W.shape[1:], draws) / W.shape[2] ** 0.5)
+            b.copy_(_normal(b.shape[1:], draws) / (2 * W.shape[2]) ** 0.5)
+        readout = self.layers[-1][0]
+        readout.copy_(0.1 * _normal(readout.shape[1:], draws) / WIDTH**0.5)
 
     def _views(self, flat: Tensor, shapes: Sequence[tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
         views, start = [], 0
@@ -145,22 +150,25 @@ class _Training:
     def step(self, clean: Tensor, noisy: Tensor, rate: float) -> None:
         """One step of Adam on the mean over the batch of |g(noisy) - clean|²; both (runs, batch, d)."""
         inputs = [noisy]
-        for W, b in self.layers[:-1]:
-            inputs.append(torch.baddbmm(b, inputs[-1], W.mT).relu_())
-        delta = torch.baddbmm(self.layers[-1][1], inputs[-1], self.layers[-1][0].mT).sub_(clean)
+        for (W, b), buffer in zip(self.layers, self.outputs, strict=True):
+            inputs.append(torch.baddbmm(b, inputs[-1], W.mT, out=buffer))
+            if buffer is not self.outputs[-1]:
+                buffer.relu_()
+        delta = inputs.pop().sub_(clean)
         if self.skip:
             delta += noisy
         delta *= 2 / clean.shape[1]
         for depth in reversed(range(len(self.layers))):
             slope_W, slope_b = self.slopes[depth]
-            slope_W.copy_(delta.mT @ inputs[depth])
-            slope_b.copy_(delta.sum(1, keepdim=True))
-            if depth:
-                delta = (delta @ self.layers[depth][0]).mul_(inputs[depth] > 0)
+            torch.bmm(delta.mT, inputs[depth], out=slope_W)
+            torch.sum(delta, 1, keepdim=True, out=slope_b)
+            if depth:  # the ReLU's slope is the sign of its output, which nobody needs any more
+                delta = torch.bmm(delta, self.layers[depth][0], out=self.deltas[depth - 1])
+                delta *= inputs[depth].sign_()
         self.count += 1
         self.first.lerp_(self.gradient, 0.1)
         self.second.mul_(0.999).addcmul_(self.gradient, self.gradient, value=0.001)
-        scale = self.second.sqrt().div_((1 - 0.999**self.count) ** 0.5).add_(1e-8)
+        scale = torch.sqrt(self.second, out=self.gradient).div_((1 - 0.999**self.count) ** 0.5).add_(1e-8)
         self.theta.addcdiv_(self.first, scale, value=-rate / (1 - 0.9**self.count))
 
     def denoiser(self, centre: Tensor, unit: Tensor) -> Denoiser:
@@ -173,6 +181,10 @@ class _Training:
         if not self.skip:
             biases[-1] += centre
         return Denoiser(tuple(weights), tuple(b[:, 0] for b in biases), self.skip)
+
+
+def _normal(shape: Sequence[int], draws: Sequence[torch.Generator]) -> Tensor:
+    return torch.stack([torch.randn(shape, generator=draw, dtype=torch.float64) for draw in draws])
 
 
 def _batches(points: Tensor, steps: int, draws: Sequence[torch.Generator]) -> Iterator[tuple[Tensor, Tensor]]:
