@@ -13,7 +13,7 @@ import claim_checks
 import house
 import pytest
 import records
-from deepdynamics.claims import claim, duel
+from deepdynamics.claims import claim
 
 ONE = [0.9, 1.1, 1.05, 0.95, 1.02, 0.97, 1.01, 1.0]
 NONE = ("no effect", 0.0)
@@ -63,7 +63,7 @@ def test_undecided_claims_do_not_count_and_are_at_most_two():
 
 
 def test_skipped_claims_count_as_what_they_would_be(monkeypatch):
-    monkeypatch.setattr(duel, "_available", lambda name: False)
+    monkeypatch.setattr("deepdynamics.claims.duel._available", lambda name: False)
     skipped = [data(theory=1.0, rival=("near", 1.1), requires="mnist") for _ in range(6)]
     assert {claim["verdict"] for claim in skipped} == {"skipped"}
     assert claim_checks.lacking(NAME, skipped) == []

@@ -22,6 +22,7 @@ source quotes its words (``quote``). What is no claim, an identity or the agreem
 A claim shows itself as a card, and leaves its numbers as JSON in the metadata of the output (``MIME``).
 """
 
+from deepdynamics.claims import card
 from deepdynamics.claims.checks import Check, check
 from deepdynamics.claims.duel import MIME, Claim, ClaimError, claim
 from deepdynamics.claims.measurement import LEVEL, Rival
@@ -36,6 +37,7 @@ __all__ = [
     "Claim",
     "ClaimError",
     "Rival",
+    "card",
     "check",
     "claim",
     "glue",
