@@ -1,23 +1,30 @@
 """Integral representations of shallow networks: the ridgelet transform, its inverse, and what training finds."""
 
 from deepdynamics.ridgelet.admissibility import admissibility_constant
+from deepdynamics.ridgelet.bumps import GaussianBumps
 from deepdynamics.ridgelet.grids import midpoints, polar_grid
 from deepdynamics.ridgelet.operators import IntegralOperator, ridge_optimum
 from deepdynamics.ridgelet.pairs import AdmissiblePair, GaussianDerivative
+from deepdynamics.ridgelet.reach import rebuild
 from deepdynamics.ridgelet.reconstruction import reconstruct, truncation
-from deepdynamics.ridgelet.sampling import sample_parameters
-from deepdynamics.ridgelet.transforms import gaussian_transform, sine_transform, transform
+from deepdynamics.ridgelet.sampling import output_weights, sample_network, sample_parameters
+from deepdynamics.ridgelet.transforms import gaussian_transform, polygon_transform, sine_transform, transform
 
 __all__ = [
     "AdmissiblePair",
+    "GaussianBumps",
     "GaussianDerivative",
     "IntegralOperator",
     "admissibility_constant",
     "gaussian_transform",
     "midpoints",
+    "output_weights",
     "polar_grid",
+    "polygon_transform",
+    "rebuild",
     "reconstruct",
     "ridge_optimum",
+    "sample_network",
     "sample_parameters",
     "sine_transform",
     "transform",
