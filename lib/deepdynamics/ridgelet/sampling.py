@@ -67,17 +67,48 @@ def output_weights(
     [3.0]
     """
     points, array = vectors("x", x), finite("y", y)
-    hidden, shift = vectors("a", a, points.shape[1]), line("b", b)
-    if len(hidden) != len(shift):
-        raise ValueError(f"a has {len(hidden)} units and b {len(shift)}: as many are allowed")
     if not 0 <= decay < np.inf:
         raise ValueError(f"decay = {decay}: a finite number >= 0 is allowed")
     values = samples("y", array, len(points))
-    units = np.asarray(activations.get(activation)(points @ hidden.T - shift))
-    root = np.sqrt(len(points) * decay) * np.eye(len(shift))
-    rows, targets = np.concatenate([units, root]), np.concatenate([values, np.zeros((len(shift), values.shape[1]))])
+    units = _units(activation, a, b, points)
+    root = np.sqrt(len(points) * decay) * np.eye(units.shape[1])
+    rows, targets = np.concatenate([units, root]), np.concatenate([values, np.zeros((len(root), values.shape[1]))])
     found = np.linalg.lstsq(rows, targets, rcond=None)[0]
     return np.asarray(found if array.ndim == 2 else found[:, 0])
+
+
+def evaluate(activation: ActivationLike, a: Numbers, b: Numbers, c: Numbers, x: Numbers) -> Array:
+    """The network Σ_j c_j σ(a_j·x - b_j) at ``x`` (n,) or (n, m): (n,), or (n, outputs) as c has them.
+
+    ``a`` (p,) or (p, m), ``b`` (p,), ``c`` (p,) or (p, outputs). Raises ``ValueError`` for shapes that do not fit.
+
+    >>> evaluate("relu", [1.0, -1.0], [0.0, 0.0], [1.0, 1.0], [-2.0, 3.0]).tolist()
+    [2.0, 3.0]
+    """
+    weights = finite("c", c)
+    found = _units(activation, a, b, vectors("x", x)) @ samples("c", weights, len(line("b", b)))
+    return np.asarray(found if weights.ndim == 2 else found[:, 0])
+
+
+def residual(
+    x: Numbers, y: Numbers, activation: ActivationLike, a: Numbers, b: Numbers, *, decay: float = 1e-6
+) -> float:
+    """The root mean square of y - Σ_j c_j σ(a_j·x - b_j) with the c of :func:`output_weights`, over points and outputs:
+    how well these hidden units can do. Arguments and errors are those of :func:`output_weights`.
+
+    >>> round(residual([0.0, 1.0, 2.0], [0.0, 3.0, 6.0], "relu", [1.0], [0.0], decay=0.0), 9)
+    0.0
+    """
+    c = output_weights(x, y, activation, a, b, decay=decay)
+    return float(np.sqrt(np.mean((evaluate(activation, a, b, c, x) - finite("y", y)) ** 2)))
+
+
+def _units(activation: ActivationLike, a: Numbers, b: Numbers, points: Array) -> Array:
+    """σ(a_j·x - b_j): (n, p)."""
+    hidden, shift = vectors("a", a, points.shape[1]), line("b", b)
+    if len(hidden) != len(shift):
+        raise ValueError(f"a has {len(hidden)} units and b {len(shift)}: as many are allowed")
+    return np.asarray(activations.get(activation)(points @ hidden.T - shift))
 
 
 def _draw(

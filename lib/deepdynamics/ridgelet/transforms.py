@@ -154,14 +154,7 @@ def polygon_transform(pair: AdmissiblePair, points: Numbers, values: Numbers, a:
     rho = pair.rho
     if not isinstance(rho, GaussianDerivative) or rho.order < 2 or pair.dimension != 1:
         raise ValueError(f"rho = {rho}: a GaussianDerivative of order 2 or more, in dimension 1, is allowed")
-    (x,), y = _sampled((points, values), 1)
-    if len(x) < 2 or not (np.diff(x) > 0).all():
-        raise ValueError(f"points of shape {x.shape}: two or more, ascending, are allowed")
-    outputs = y.reshape(len(x), -1)
-    slopes = np.diff(outputs, axis=0) / np.diff(x)[:, None]
-    still = np.zeros((1, outputs.shape[1]))
-    bends = np.diff(np.concatenate([still, slopes, still]), axis=0)
-    jumps = np.concatenate([outputs[:1], 0 * outputs[1:-1], -outputs[-1:]])
+    x, outputs, bends, jumps = corners(points, values)
     first, second = (GaussianDerivative(rho.order - k, rho.scale, rho.sign) for k in (1, 2))
     a, b = vectors("a", a, 1), line("b", b)
     moving = np.where(np.abs(a) < 1e-4, 1.0, a)[:, :, None]
@@ -172,4 +165,20 @@ def polygon_transform(pair: AdmissiblePair, points: Numbers, values: Numbers, a:
         middle = np.diff(x)[:, None] * (outputs[1:] + outputs[:-1]) / 3
         found[near] = over_points(rho, a[near], b, x[:, None], _trapezoid(x)[:, None] * outputs / 3)
         found[near] += over_points(rho, a[near], b, (x[1:, None] + x[:-1, None]) / 2, middle)
-    return found if y.ndim > 1 else found[..., 0]
+    return found if np.ndim(values) > 1 else found[..., 0]
+
+
+def corners(points: Numbers, values: Numbers) -> tuple[Array, Array, Array, Array]:
+    """Of the polygon through (``points``, ``values``), 0 outside: x (n,), and y, the changes of slope and the jumps at
+    x, each (n, outputs).
+
+    >>> [array.tolist() for array in corners([0.0, 1.0], [2.0, 3.0])]
+    [[0.0, 1.0], [[2.0], [3.0]], [[1.0], [-1.0]], [[2.0], [-3.0]]]
+    """
+    (x,), values = _sampled((points, values), 1)
+    if len(x) < 2 or not (np.diff(x) > 0).all():
+        raise ValueError(f"points of shape {x.shape}: two or more, ascending, are allowed")
+    y = values.reshape(len(x), -1)
+    still = np.zeros((1, y.shape[1]))
+    bends = np.diff(np.concatenate([still, np.diff(y, axis=0) / np.diff(x)[:, None], still]), axis=0)
+    return x, y, bends, np.concatenate([y[:1], 0 * y[1:-1], -y[-1:]])
