@@ -40,7 +40,7 @@ def rebuild(
     leaves relative errors of 1e-4 for relu (1e-2 in dimension 2).
 
     Without the grid's error it is :func:`low_pass`; that error is of order 2 in the size of the cells for relu, and at
-    worst of order 1 for the step. Raises ``ValueError`` for dimensions above 2, and where the routines that it calls do.
+    worst of order 1 for the step. Raises ``ValueError`` for dimensions above 2, and where what it calls does.
 
     >>> f = GaussianBumps([1.0], [0.0], [0.09])
     >>> rebuild(f, AdmissiblePair.get("relu"), 10.0, [0.0, 0.3], radius=1.2).round(3).tolist()

@@ -111,9 +111,7 @@ def _units(activation: ActivationLike, a: Numbers, b: Numbers, points: Array) ->
     return np.asarray(activations.get(activation)(points @ hidden.T - shift))
 
 
-def _draw(
-    gamma: Numbers, a: Numbers, b: Numbers, count: int, seed: Seed
-) -> tuple[Array, Array, Array, float]:
+def _draw(gamma: Numbers, a: Numbers, b: Numbers, count: int, seed: Seed) -> tuple[Array, Array, Array, float]:
     """a, b; γ/|γ| in their cells, (count, outputs); the integral of |γ|."""
     a, b = line("a", a), line("b", b)
     widths = spacing("a", a), spacing("b", b)

@@ -143,7 +143,7 @@ def polygon_transform(pair: AdmissiblePair, points: Numbers, values: Numbers, a:
         - \frac{j_i}{a}\, \rho_{-1}(a x_i - b) \right] ,
 
     so that each corner has a ray b = a x_i, on which \|R\| falls like 1/a², and each jump one with 1/\|a\|. Jumps
-    are at the ends only, where the values are not 0. Where \|a\| is below 1e-4 it is Simpson's rule on each edge, to 1e-8.
+    are at the ends only, where the values are not 0. Where \|a\| is below 1e-4 it is Simpson's rule, to 1e-8.
     ``points`` (n,) ascending, ``values`` (n,) or (n, outputs). Raises ``ValueError`` where ρ is no
     :class:`GaussianDerivative` of order 2 or more, and for shapes as :func:`transform`.
 
