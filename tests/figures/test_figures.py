@@ -68,6 +68,9 @@ PICTURES = {
     "particle_grid": lambda: figures.particle_grid(
         PLANES, np.arange(30) % 3, rows=["start", "end"], columns=["1", "2", "3"], mark=0
     ),
+    "parameter_plane": lambda: figures.parameter_plane(
+        np.outer(np.arange(-3, 4), np.arange(-2, 3)), np.arange(-3, 4), np.arange(-2, 3), rays=[0.5], bar="$R$"
+    ),
     "images": lambda: figures.images(np.arange(300).reshape(3, 10, 10), ["a", "b", "c"]),
     "panels": lambda: figures.figure(columns=2, rows=2)[0],
 }

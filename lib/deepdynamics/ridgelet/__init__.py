@@ -1,6 +1,7 @@
 """Integral representations of shallow networks: the ridgelet transform, its inverse, and what training finds."""
 
 from deepdynamics.ridgelet.admissibility import admissibility_constant
+from deepdynamics.ridgelet.agreement import agreement, blurred, unit_density
 from deepdynamics.ridgelet.grids import midpoints, polar_grid
 from deepdynamics.ridgelet.operators import IntegralOperator, ridge_optimum
 from deepdynamics.ridgelet.pairs import AdmissiblePair, GaussianDerivative
@@ -13,6 +14,8 @@ __all__ = [
     "GaussianDerivative",
     "IntegralOperator",
     "admissibility_constant",
+    "agreement",
+    "blurred",
     "gaussian_transform",
     "midpoints",
     "polar_grid",
@@ -22,4 +25,5 @@ __all__ = [
     "sine_transform",
     "transform",
     "truncation",
+    "unit_density",
 ]
