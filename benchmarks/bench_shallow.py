@@ -2,8 +2,8 @@
 Adam.
 
 All train the same networks, from the same start, on sin 2πx at 201 points with Adam. The loop trains ten networks and
-is extrapolated; vmap trains all, for a tenth of the steps, and is extrapolated, too. The table shows times as multiples of
-the ensemble's, and accuracy: the median over networks of the relative difference of the loss from that of the same
+is extrapolated; vmap trains all, for a tenth of the steps, and is extrapolated, too. The table shows times as multiples
+of the ensemble's, and accuracy: the median over networks of the relative difference of the loss from that of the same
 network trained alone in float64, after a hundred steps (later on rounding has grown, for everybody). Then how the cost
 grows. Run with ``python benchmarks/bench_shallow.py``; it uses one thread.
 """

@@ -2,7 +2,15 @@
 
 import numpy as np
 import pytest
-from deepdynamics.ridgelet import AdmissiblePair, agreement, blurred, midpoints, sample_parameters, transform
+from deepdynamics.ridgelet import (
+    AdmissiblePair,
+    agreement,
+    blurred,
+    midpoints,
+    sample_parameters,
+    transform,
+    unit_agreement,
+)
 from deepdynamics.ridgelet import unit_density as density
 
 GRID = midpoints(6.0, 24)
@@ -61,6 +69,21 @@ def test_units_drawn_from_a_spectrum_agree_with_it():
     assert agreement(-signed, R, GRID, GRID, width=0.5) < -0.95
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("signed", [True, False])
+def test_groups_of_networks_one_by_one(activation, signed):
+    x = np.linspace(-1, 1, 201)
+    R = transform((x, np.exp(x)), AdmissiblePair.get(activation), GRID, GRID)
+    (a, b), c = units(60)
+    a, b, c = (part.reshape(12, 5) for part in (a, b, c))
+    found = unit_agreement(a, b, c, R, GRID, GRID, groups=4, signed=signed, width=0.7)
+    parity = -1 if signed and activation == "tanh" else 1
+    for k in range(4):
+        parts = [part[3 * k : 3 * k + 3] for part in (a, b, c if signed else abs(c))]
+        one = agreement(density(*parts, GRID, GRID, parity=parity), R if signed else abs(R), GRID, GRID, width=0.7)
+        assert found[k] == pytest.approx(one, abs=1e-12)
+
+
 def test_bad_arguments_are_named():
     (a, b), w = units()
     with pytest.raises(ValueError, match="parity = 0"):
@@ -71,5 +94,7 @@ def test_bad_arguments_are_named():
         density(a, b, w, GRID + 0.1, GRID, parity=1)
     with pytest.raises(ValueError, match="density is constant"):
         agreement(np.zeros((24, 24)), np.ones((24, 24)), GRID, GRID)
+    with pytest.raises(ValueError, match="groups = 3"):
+        unit_agreement(np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 3)), np.eye(24), GRID, GRID, groups=3)
     with pytest.raises(ValueError, match="width = -1"):
         blurred(np.zeros((24, 24)), GRID, GRID, -1.0)

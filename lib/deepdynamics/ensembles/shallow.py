@@ -59,6 +59,17 @@ class ShallowNets:
         hidden = _hidden(self.activation, tensor("x", x, like=self.a).to(self.a), self.a, self.b)
         return (self.c[:, None] @ hidden)[:, 0]
 
+    def steps_to(self, loss: float) -> Tensor:
+        """How many steps it took each network to get below ``loss`` for the first time, (count,), int64; all of its
+        steps where it did not.
+
+        >>> nets = ShallowEnsemble(3, 5, "tanh").fit([0.0, 1.0], [0.0, 1.0], steps=20, learning_rate=0.1, seed=0)
+        >>> nets.steps_to(0.0).tolist(), nets.steps_to(1e9).tolist()
+        ([20, 20, 20], [0, 0, 0])
+        """
+        below = self.history < float(not_negative("loss", loss))
+        return torch.where(below.any(0), below.int().argmax(0), len(below))
+
 
 class ShallowEnsemble:
     """``count`` networks of ``units`` hidden units and an ``activation`` (name, module or callable).

@@ -1,7 +1,7 @@
 """Integral representations of shallow networks: the ridgelet transform, its inverse, and what training finds."""
 
 from deepdynamics.ridgelet.admissibility import admissibility_constant
-from deepdynamics.ridgelet.agreement import agreement, blurred, unit_density
+from deepdynamics.ridgelet.agreement import agreement, blurred, unit_agreement, unit_density
 from deepdynamics.ridgelet.grids import midpoints, polar_grid
 from deepdynamics.ridgelet.operators import IntegralOperator, ridge_optimum
 from deepdynamics.ridgelet.pairs import AdmissiblePair, GaussianDerivative
@@ -25,5 +25,6 @@ __all__ = [
     "sine_transform",
     "transform",
     "truncation",
+    "unit_agreement",
     "unit_density",
 ]

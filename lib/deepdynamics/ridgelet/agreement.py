@@ -7,8 +7,6 @@ correlated over the cells.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -62,6 +60,42 @@ def blurred(gamma: Numbers, a: Numbers, b: Numbers, width: float) -> Array:
     )
 
 
+def unit_agreement(
+    a: Numbers,
+    b: Numbers,
+    c: Numbers,
+    spectrum: Numbers,
+    grid_a: Numbers,
+    grid_b: Numbers,
+    *,
+    groups: int,
+    signed: bool = True,
+    width: float = 1.0,
+) -> Array:
+    """The :func:`agreement` of the hidden units of networks with a spectrum, in ``groups`` of networks: (groups,).
+
+    ``a``, ``b``, ``c`` (count, units) are dealt to the groups in their order; as many groups as networks are allowed.
+    The parity is that of the spectrum. Not ``signed``, it is the sizes of c that are compared with that of the
+    spectrum.
+
+    >>> grid, units = [-1.0, 1.0], ([[1.0], [-1.0]], [[1.0], [-1.0]])
+    >>> unit_agreement(*units, [[2.0], [-2.0]], [[-1.0, 0.0], [0.0, 1.0]], grid, grid, groups=2, width=0.1).tolist()
+    [1.0, 1.0]
+    """
+    R = finite("spectrum", spectrum)
+    parity = 1 if not signed or float((R * R[::-1, ::-1]).sum()) >= 0 else -1
+    values = [finite(name, value) for name, value in (("a", a), ("b", b), ("c", c))]
+    if values[0].ndim != 2 or not 1 <= groups <= len(values[0]):
+        raise ValueError(f"a of shape {values[0].shape} in groups = {groups}: (count, units) in 1 to count is allowed")
+    wanted = _standard("spectrum", blurred(R if signed else np.abs(R), grid_a, grid_b, width))
+    found = np.empty(groups)
+    for k, rows in enumerate(np.array_split(np.arange(len(values[0])), groups)):
+        alpha, beta, w = (value[rows] for value in values)
+        measure = unit_density(alpha, beta, w if signed else np.abs(w), grid_a, grid_b, parity=parity)
+        found[k] = _standard("the units", blurred(measure, grid_a, grid_b, width)) @ wanted
+    return np.clip(found, -1, 1)
+
+
 def agreement(density: Numbers, spectrum: Numbers, a: Numbers, b: Numbers, *, width: float = 1.0) -> float:
     """The correlation over the cells of two functions on a grid, both :func:`blurred`: from -1 to 1.
 
@@ -71,8 +105,14 @@ def agreement(density: Numbers, spectrum: Numbers, a: Numbers, b: Numbers, *, wi
     >>> agreement(one, -3 * one, [-1.0, 1.0], [-1.0, 1.0], width=0.1)
     -1.0
     """
-    parts: list[Any] = [blurred(each, a, b, width).ravel() for each in (density, spectrum)]
-    for name, part in zip(("density", "spectrum"), parts, strict=True):
-        if not np.ptp(part) > 0:
-            raise ValueError(f"{name} is constant: functions that vary have a correlation")
-    return float(np.clip(np.corrcoef(parts[0], parts[1])[0, 1], -1, 1))
+    parts = [_standard(name, blurred(g, a, b, width)) for name, g in (("density", density), ("spectrum", spectrum))]
+    return float(np.clip(parts[0] @ parts[1], -1, 1))
+
+
+def _standard(name: str, values: Array) -> Array:
+    """All cells in a row, of mean 0 and norm 1."""
+    centred = values.ravel() - values.mean()
+    norm = float(np.linalg.norm(centred))
+    if not norm > 0 or not np.ptp(values) > 0:
+        raise ValueError(f"{name} is constant: what varies over the cells is allowed")
+    return np.asarray(centred / norm)
