@@ -1,13 +1,13 @@
 """Integral representations of shallow networks: the ridgelet transform, its inverse, and what training finds."""
 
 from deepdynamics.ridgelet.admissibility import admissibility_constant
-from deepdynamics.ridgelet.agreement import agreement, blurred, unit_agreement, unit_density
 from deepdynamics.ridgelet.grids import midpoints, polar_grid
 from deepdynamics.ridgelet.operators import IntegralOperator, ridge_optimum
 from deepdynamics.ridgelet.pairs import AdmissiblePair, GaussianDerivative
 from deepdynamics.ridgelet.reconstruction import reconstruct, truncation
 from deepdynamics.ridgelet.sampling import sample_parameters
 from deepdynamics.ridgelet.transforms import gaussian_transform, sine_transform, transform
+from deepdynamics.ridgelet.units import agreement, blurred, unit_agreement, unit_density
 
 __all__ = [
     "AdmissiblePair",

@@ -72,28 +72,33 @@ def unit_agreement(
     signed: bool = True,
     width: float = 1.0,
 ) -> Array:
-    """The :func:`agreement` of the hidden units of networks with a spectrum, in ``groups`` of networks: (groups,).
+    """The :func:`agreement` of the hidden units of networks with a spectrum, in ``groups`` of networks: (groups,); with
+    several spectra (..., len(grid_a), len(grid_b)), each group with each of them: (..., groups).
 
     ``a``, ``b``, ``c`` (count, units) are dealt to the groups in their order; as many groups as networks are allowed.
-    The parity is that of the spectrum. Not ``signed``, it is the sizes of c that are compared with that of the
-    spectrum.
+    The parity is that of the spectra, one for all. Not ``signed``, it is the sizes of c that are compared with those of
+    the spectrum.
 
     >>> grid, units = [-1.0, 1.0], ([[1.0], [-1.0]], [[1.0], [-1.0]])
-    >>> unit_agreement(*units, [[2.0], [-2.0]], [[-1.0, 0.0], [0.0, 1.0]], grid, grid, groups=2, width=0.1).tolist()
+    >>> c, R = [[2.0], [-2.0]], [[-1.0, 0.0], [0.0, 1.0]]
+    >>> unit_agreement(*units, c, R, grid, grid, groups=2, width=0.1).round(9).tolist()
     [1.0, 1.0]
     """
     R = finite("spectrum", spectrum)
-    parity = 1 if not signed or float((R * R[::-1, ::-1]).sum()) >= 0 else -1
+    if R.ndim < 2:
+        raise ValueError(f"spectrum of shape {R.shape}: (..., len(grid_a), len(grid_b)) is allowed")
+    parity = 1 if not signed or float((R * R[..., ::-1, ::-1]).sum()) >= 0 else -1
     values = [finite(name, value) for name, value in (("a", a), ("b", b), ("c", c))]
     if values[0].ndim != 2 or not 1 <= groups <= len(values[0]):
         raise ValueError(f"a of shape {values[0].shape} in groups = {groups}: (count, units) in 1 to count is allowed")
-    wanted = _standard("spectrum", blurred(R if signed else np.abs(R), grid_a, grid_b, width))
-    found = np.empty(groups)
+    sizes = (R if signed else np.abs(R)).reshape(-1, *R.shape[-2:])
+    wanted = np.stack([_standard("spectrum", blurred(each, grid_a, grid_b, width)) for each in sizes])
+    found = np.empty((len(wanted), groups))
     for k, rows in enumerate(np.array_split(np.arange(len(values[0])), groups)):
         alpha, beta, w = (value[rows] for value in values)
         measure = unit_density(alpha, beta, w if signed else np.abs(w), grid_a, grid_b, parity=parity)
-        found[k] = _standard("the units", blurred(measure, grid_a, grid_b, width)) @ wanted
-    return np.clip(found, -1, 1)
+        found[:, k] = wanted @ _standard("the units", blurred(measure, grid_a, grid_b, width))
+    return np.clip(found, -1, 1).reshape(*R.shape[:-2], groups)
 
 
 def agreement(density: Numbers, spectrum: Numbers, a: Numbers, b: Numbers, *, width: float = 1.0) -> float:

@@ -82,6 +82,8 @@ def test_groups_of_networks_one_by_one(activation, signed):
         parts = [part[3 * k : 3 * k + 3] for part in (a, b, c if signed else abs(c))]
         one = agreement(density(*parts, GRID, GRID, parity=parity), R if signed else abs(R), GRID, GRID, width=0.7)
         assert found[k] == pytest.approx(one, abs=1e-12)
+    both = unit_agreement(a, b, c, np.stack([R, -2 * R]), GRID, GRID, groups=4, signed=signed, width=0.7)
+    np.testing.assert_allclose(both, [found, -found if signed else found], atol=1e-12)
 
 
 def test_bad_arguments_are_named():
