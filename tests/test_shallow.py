@@ -41,7 +41,20 @@ def train_alone(net, x, y, steps, rate, decay):
 
 
 # tanh, relu and sigmoid are overwritten in place; the others go the general way, modules and callables too.
-ACTIVATIONS = ["tanh", "relu", "sigmoid", "erf", "gelu", "sin", "gaussian", nn.Tanh(), nn.Softsign(), torch.cos]
+ACTIVATIONS = [
+    "tanh",
+    "relu",
+    "sigmoid",
+    "erf",
+    "gelu",
+    "sin",
+    "gaussian",
+    nn.Tanh(),
+    nn.Softsign(),
+    torch.cos,
+    "hardtanh",
+    "mish",
+]
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
@@ -76,6 +89,12 @@ def test_a_network_of_the_batch_is_a_module_trained_alone(activation, dtype, bou
             torch.testing.assert_close(own, other.detach(), rtol=10 * bound, atol=10 * bound)
         torch.testing.assert_close(nets(x)[k], net(x).detach(), rtol=10 * bound, atol=10 * bound)
         assert nets.losses[k] == pytest.approx((net(x) - y).square().mean().item(), rel=20 * bound, abs=bound**2)
+
+
+def test_a_step_has_no_slope():
+    nets = ShallowEnsemble(2, 3, "step").fit(X, Y, **FIT)
+    a, b, _ = ShallowEnsemble(2, 3, "step").draw(3)
+    assert torch.equal(nets.a, a) and torch.equal(nets.b, b) and (nets.losses <= nets.history[0]).all()
 
 
 def test_what_a_network_becomes_does_not_depend_on_those_beside_it(monkeypatch):

@@ -222,14 +222,32 @@ class _Training:
         self.decays = decays.view(-1, 1, 1) if bool(decays.any()) else None
         self.hidden = x.new_empty(*self.a.shape, len(x))
         self.sums = x.new_empty(len(theta), 2, len(x))  # r x and -r, times 2/n
+        self.record: tuple[Tensor, Tensor] | None = None
+        self.ones = torch.ones(()).to(x).expand_as(self.hidden)
         self.overwrite = next((pair for name, pair in _FROM_VALUE.items() if activations.get(name) is phi), None)
 
     def residuals(self) -> tuple[Tensor, Tensor]:
         """The hidden layer, and outputs minus targets (networks, n)."""
         torch.mul(self.a[..., None], self.x, out=self.hidden)
         self.hidden -= self.b[..., None]
-        hidden = self.overwrite[0](self.hidden) if self.overwrite else self.phi(self.hidden)
+        hidden = self.overwrite[0](self.hidden) if self.overwrite else self._recorded()
         return hidden, _row(self.theta[:, 2:], hidden)[:, 0].sub_(self.y)
+
+    def _recorded(self) -> Tensor:
+        """φ of what is in ``hidden``, kept for :meth:`_slope`: torch has one fused kernel for the slope of most
+        activations, which autograd finds."""
+        z = self.hidden.detach().requires_grad_()
+        with torch.enable_grad():
+            value = self.phi(z)
+        self.record = (z, value) if value.requires_grad else None
+        return value.detach()
+
+    def _slope(self) -> Tensor:
+        if self.record is None:
+            return self.phi.slope(self.hidden)
+        z, value = self.record
+        self.record = None
+        return torch.autograd.grad(value, z, self.ones)[0]
 
     def loss(self) -> Tensor:
         return self.residuals()[1].square().mean(1)
@@ -241,7 +259,7 @@ class _Training:
         torch.mul(rest, -2 / len(self.x), out=self.sums[:, 1])
         torch.mul(self.sums[:, 1], self.minus_x, out=self.sums[:, 0])
         torch.neg(_row(self.sums[:, 1:], hidden.mT), out=self.gradient[:, 2:])
-        slope = self.overwrite[1](hidden) if self.overwrite else self.phi.slope(self.hidden)
+        slope = self.overwrite[1](hidden) if self.overwrite else self._slope()
         torch.mul(_row(self.sums, slope.mT), self.theta[:, 2:], out=self.gradient[:, :2])
         if self.decays is not None:
             self.gradient[:, 2:].addcmul_(self.decays, self.theta[:, 2:], value=2)
