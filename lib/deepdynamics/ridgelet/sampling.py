@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 def sample_parameters(
     gamma: Numbers, a: Numbers, b: Numbers, count: int, seed: Seed, *, areas: Numbers | None = None
 ) -> tuple[Array, Array]:
-    """``count`` parameters a (count,), b (count,) from the density that is proportional to \\|γ\\| (with outputs: to the
-    norm of γ over them), constant in every cell of a grid.
+    """``count`` parameters a (count,), b (count,) from the density that is proportional to \\|γ\\|, constant in every
+    cell of a grid; where γ has outputs, to its norm over them.
 
     ``gamma`` (len(a), len(b)) or (len(a), len(b), outputs) on the midpoints ``a``, ``b`` of equal cells; ``seed`` an
     integer or a generator. Inputs of dimension m > 1 have ``a`` (len(a), m) with the ``areas`` of its cells

@@ -15,6 +15,7 @@ from deepdynamics.transport.flows import Coupling, compose_daes, euler_flow, mid
 from deepdynamics.transport.gaussians import AffineMap, gaussian_geodesic, gaussian_map, gaussian_w2
 from deepdynamics.transport.jko import jko_denoising, jko_fokker_planck, jko_heat
 from deepdynamics.transport.mixtures import Estimate, GaussianMixture
+from deepdynamics.transport.translation import translate
 from deepdynamics.transport.tweedie import dae_map, gaussian_dae
 from deepdynamics.transport.volumes import log_volume
 
@@ -48,4 +49,5 @@ __all__ = [
     "train_composed_daes",
     "train_dae",
     "train_daes",
+    "translate",
 ]
