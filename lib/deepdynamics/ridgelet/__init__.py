@@ -8,7 +8,6 @@ from deepdynamics.ridgelet.pairs import AdmissiblePair, GaussianDerivative
 from deepdynamics.ridgelet.reach import low_pass, rebuild
 from deepdynamics.ridgelet.reconstruction import reconstruct, truncation
 from deepdynamics.ridgelet.sampling import evaluate, output_weights, residual, sample_network, sample_parameters
-from deepdynamics.ridgelet.shallow import ShallowNetwork, fit_outputs
 from deepdynamics.ridgelet.transforms import gaussian_transform, polygon_transform, sine_transform, transform
 from deepdynamics.ridgelet.units import agreement, blurred, unit_agreement, unit_density
 
@@ -17,12 +16,10 @@ __all__ = [
     "GaussianBumps",
     "GaussianDerivative",
     "IntegralOperator",
-    "ShallowNetwork",
     "admissibility_constant",
     "agreement",
     "blurred",
     "evaluate",
-    "fit_outputs",
     "gaussian_transform",
     "low_pass",
     "midpoints",
