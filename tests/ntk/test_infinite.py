@@ -63,7 +63,7 @@ def test_values_to_fifteen_digits(activation, weight_var, bias_var, depth, K, th
 
 
 def test_arc_cosine_kernels_of_cho_and_saul():
-    """Their k_n, eq. 1 and 6, with J_0 = π - θ, J_1 = sin θ + (π - θ) cos θ and no 2: E φφ = k_1/2, E φ'φ' = k_0/2."""
+    """Their k_n with J_0 = π - θ, J_1 = sin θ + (π - θ) cos θ and no 2: E φφ = k_1/2, E φ'φ' = k_0/2."""
     x, y = points(5, 3, seed=1), points(4, 3, seed=2)
     nx, ny = np.linalg.norm(x, axis=1)[:, None], np.linalg.norm(y, axis=1)
     angle = np.arccos(x @ y.T / (nx * ny))

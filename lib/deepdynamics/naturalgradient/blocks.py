@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -53,7 +52,7 @@ class Layer:
     @property
     def gram(self) -> Tensor:
         """J Jᵀ (N·C, N·C)."""
-        return sum((each.gram() for each in self.jacobians[1:]), self.jacobians[0].gram())
+        return torch.stack([each.gram() for each in self.jacobians]).sum(0)
 
     def pulled(self, u: Tensor) -> dict[str, Tensor]:
         """Jᵀu of u (N, C), as a tensor for each parameter."""
@@ -105,7 +104,7 @@ def whole(model: nn.Module, X: Tensor) -> Whole:
     if all(p.requires_grad for p in model.parameters()):
         gram = parameter_gram(model, X).gram.double()
     else:
-        gram = sum(each.gram for each in layers(model, X))
+        gram = torch.stack([each.gram for each in layers(model, X)]).sum(0)
     trained = {name: p for name, p in network.parameters.items() if p.requires_grad}
     return Whole(gram, replace(network, parameters=trained), X)
 

@@ -2,8 +2,8 @@ r"""Directions G⁻¹ ∇E of approximate natural gradients, computed in functio
 
 For E = Σ‖f - y‖²/(2N) and r = f - y, ∇E = Jᵀr/N. With a metric that is made of blocks of parameters p, J = (J_1, J_2,
 …), the direction lies in the span of the samples' gradients, Σ_p J_pᵀ a_p, and only the Gram matrices K_p = J_p J_pᵀ
-(N·C, N·C) are needed to find the a_p ("push-through"): (JᵀJ/N + ρ)⁻¹Jᵀ = Jᵀ(J Jᵀ/N + ρ)⁻¹. At ρ = 0 every inverse is the
-pseudo-inverse. Source: Karakida & Osawa (2020), sections 3 and 4.
+(N·C, N·C) are needed to find the a_p ("push-through"): (JᵀJ/N + ρ)⁻¹Jᵀ = Jᵀ(J Jᵀ/N + ρ)⁻¹. At ρ = 0 every inverse is
+the pseudo-inverse. Source: Karakida & Osawa (2020).
 """
 
 from __future__ import annotations
@@ -15,18 +15,34 @@ from torch import Tensor
 
 from deepdynamics._parametergram import Factors
 
-__all__ = ["Kronecker", "block_coefficients", "rounding", "tridiagonal_coefficients", "unit_coefficients"]
+__all__ = [
+    "Kronecker",
+    "Units",
+    "block_coefficients",
+    "gram_rounding",
+    "rounding",
+    "tridiagonal_coefficients",
+]
 
-_ENTRIES = 2**24  # of the Gram matrices of units that are in memory together
+_ENTRIES = 2**23  # of the Jacobians of units that are in memory together
 
 
 def rounding(n: int, dtype: torch.dtype) -> float:
-    """Below this part of the largest, an eigenvalue of the Gram matrix (n, n) of a Jacobian in ``dtype`` is 0.
+    """Below this part of the largest, a singular value of a Jacobian of n rows that was computed in ``dtype`` is 0.
 
-    >>> rounding(100, torch.float64) < rounding(100, torch.float32) < 1e-10
+    >>> rounding(100, torch.float64) < 1e-12 < rounding(100, torch.float32)
     True
     """
-    return 10 * n * max(torch.finfo(torch.float64).eps, torch.finfo(dtype).eps ** 2)
+    return 10 * max(n * torch.finfo(torch.float64).eps, n**0.5 * torch.finfo(dtype).eps)
+
+
+def gram_rounding(n: int, dtype: torch.dtype) -> float:
+    """The same for an eigenvalue of its Gram matrix (n, n), a product in float64: it has half of the digits.
+
+    >>> gram_rounding(100, torch.float64) > rounding(100, torch.float64) ** 2
+    True
+    """
+    return max(10 * n * torch.finfo(torch.float64).eps, rounding(n, dtype) ** 2)
 
 
 def block_coefficients(gram: Tensor, r: Tensor, samples: int, damping: float, cutoff: float) -> Tensor:
@@ -76,33 +92,32 @@ def tridiagonal_coefficients(
     return [left @ (part / root[:, None]) for left, root, part in zip(lefts, roots, solved, strict=True)]
 
 
-def unit_coefficients(
-    part: Factors, r: Tensor, samples: int, damping: float, cutoff: float
-) -> tuple[Tensor, Tensor]:
-    """The a_i of each unit of a layer as one combination of its inputs, and what the outputs of the network gain by it.
+class Units:
+    """The metric of each unit of a layer, J_iᵀJ_i/N + ρ, J_i the derivatives (N·C, i) by its weights and its bias: the
+    rows signal_i · input. ``r`` are residuals (N·C, m).
 
-    The parameters of unit i, its weights and bias, have the rows signal_i · input, and K_i = (signal_i signal_iᵀ) ∘
-    (inputs inputsᵀ), both over entries n·C + k. For ``r`` (n, m) they are (m, o, N), the multiples of the inputs that
-    the unit's weights move by, and Σ_i K_i a_i (n, m).
+    The slope of a unit differs by many decades between samples, so that this takes the singular values of J_i (in a
+    basis of the inputs) and not their squares.
 
     >>> part = Factors(torch.ones(1, 1, 2), torch.ones(1, 1, 1, 3), 2)
-    >>> combination, gain = unit_coefficients(part, torch.ones(1, 1), 1, 0.0, 1e-12)
-    >>> combination.flatten().tolist(), gain.tolist()  # each of three units would do
-    ([0.5, 0.5, 0.5], [[3.0]])
+    >>> metric = Units(part, torch.ones(1, 1), 0.0, 1e-12)
+    >>> metric.direction.round(decimals=5).tolist(), metric.gain.round(decimals=5).tolist()  # each unit would do
+    ([[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]], [[3.0]])
     """
-    inputs, signals = part.inputs[:, 0], part.signals[:, :, 0]
-    N, C, units = signals.shape
-    columns = signals.flatten(0, 1).T  # (units, n)
-    inner = (inputs @ inputs.T).repeat_interleave(C, 0).repeat_interleave(C, 1)
-    combination, gain = r.new_zeros(units, N, r.shape[1]), torch.zeros_like(r)
-    step = max(1, _ENTRIES // len(inner) ** 2)
-    for start in range(0, units, step):
-        some = columns[start : start + step]
-        grams = some[:, :, None] * inner * some[:, None, :]
-        a = block_coefficients(grams, r, samples, damping, cutoff)
-        combination[start : start + step] = (some[:, :, None] * a).unflatten(1, (N, C)).sum(2)
-        gain += (grams @ a).sum(0)
-    return combination.movedim(2, 0), gain
+
+    def __init__(self, part: Factors, r: Tensor, damping: float, cutoff: float) -> None:
+        inputs, signals = part.inputs[:, 0], part.signals[:, :, 0]
+        N, C, _ = signals.shape
+        rows, _, basis = _principal(inputs, cutoff)
+        rows, columns = rows.repeat_interleave(C, 0), signals.flatten(0, 1).T
+        self.gain, moved = torch.zeros_like(r), []
+        for some in columns.split(max(1, _ENTRIES // rows.numel())):
+            left, s, right = torch.linalg.svd(some[:, :, None] * rows, full_matrices=False)
+            seen = s > cutoff * s[:, :1]
+            a = torch.where(seen, s / (s**2 / N + damping).where(seen, 1.0), 0.0)[..., None] * (left.mT @ r) / N
+            self.gain += ((left * s[:, None]) @ a).sum(0)
+            moved.append((right.mT @ a[..., :1])[..., 0])
+        self.direction = torch.cat(moved) @ basis.mT  # (o, i), of the first column of r
 
 
 class Kronecker:
@@ -110,9 +125,9 @@ class Kronecker:
 
         B ⊗ A + ρ,    A = Σ_n a_n a_nᵀ/N,    B = Σ_{n,k} b_{nk} b_{nk}ᵀ/N,
 
-    a_n the layer's input (with a 1 for the bias), b_{nk} the signal ∂f_k/∂h (Martens & Grosse 2015, eq. 1, for the
-    Fisher matrix of squared error). ρ is added to the product, as in every metric here; 0 is the literal
-    pseudo-inverse B⁺ ⊗ A⁺. (Usual code adds √ρ to each factor.)
+    a_n the layer's input (with a 1 for the bias), b_{nk} the signal ∂f_k/∂h (Martens & Grosse 2015, for squared error).
+    ρ is added to the product, as in every metric here; 0 is the literal pseudo-inverse B⁺ ⊗ A⁺. (Usual code adds √ρ to
+    each factor.)
 
     >>> part = Factors(torch.ones(1, 1, 2), torch.ones(1, 1, 1, 3), 2)
     >>> metric = Kronecker(part, 1, 0.0, 1e-12)
@@ -144,5 +159,5 @@ def _principal(rows: Tensor, cutoff: float) -> tuple[Tensor, Tensor, Tensor]:
     """Rows (n, d) in the basis of their right singular vectors (d, rank), the squares of the singular values, and the
     vectors."""
     left, s, right = torch.linalg.svd(rows, full_matrices=False)
-    seen = s**2 > cutoff * s[0] ** 2
+    seen = s > cutoff * s[0]
     return left[:, seen] * s[seen], s[seen] ** 2, right[seen].mT

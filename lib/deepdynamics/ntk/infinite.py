@@ -8,7 +8,7 @@ normal (the NTK parametrisation),
     K^{l+1} = \sigma_w^2\,E\,\phi(u)\phi(v) + \sigma_b^2,\qquad
     \Theta^{l+1} = K^{l+1} + \sigma_w^2\,E\,\phi'(u)\phi'(v)\;\Theta^l,
 
-(u, v) Gaussian with the covariances K^l (Jacot, Gabriel & Hongler 2018, theorem 1; Lee et al. 2018, eq. 5). One output;
+(u, v) Gaussian with the covariances K^l (Jacot, Gabriel & Hongler 2018, proposition 1 and theorem 1). One output;
 for C of them both kernels are multiples of the identity matrix.
 """
 

@@ -5,7 +5,7 @@ between the two functions, which :meth:`deepdynamics.activations.Activation.cova
 one at a time:
 
 - linear on each side of zero (ReLU and its kin): one angle gives both, the arc-cosine kernels of orders 1 and 0 (Cho
-  and Saul 2009, eqs. 1 and 6);
+  and Saul 2009);
 - analytic (tanh, GELU, …): Mehler's series Σ_k a_k(q_a) a_k(q_b) c^k and its derivative in the covariance (Price's
   theorem) from one set of coefficients;
 - anything else by those two methods: closed forms for erf and the like; with kinks and no closed form (ELU, callables),

@@ -20,7 +20,7 @@ def linearised_outputs(
     samples: int | None = None,
 ) -> Array:
     """f_t = y + e^{-ηΘt/N}(f_0 - y): the outputs on the training points under gradient flow on Σ‖f - y‖²/(2N), N =
-    ``samples``, by default len(theta) (Lee et al. 2019, eq. 8, whose loss has no 1/N).
+    ``samples``, by default len(theta) (Lee et al. 2019, whose loss has no 1/N).
 
     ``theta`` (n, n) is symmetric and positive semidefinite, ``f0`` and ``y`` are (n,), or (n, C) for C outputs that
     share the kernel, and broadcast; the result is (len(times), n) or (len(times), n, C). For the kernel (N·C, N·C) of
@@ -53,7 +53,7 @@ def kernel_prediction(
     theta_test: Numbers, theta: Numbers, y: Numbers, f0: Numbers = 0.0, f0_test: Numbers = 0.0
 ) -> Array:
     """f_0(x') + Θ(x', X) Θ(X, X)⁻¹ (y - f_0(X)): the outputs at new points after gradient flow for all time (Lee et al.
-    2019, eq. 10); with f0 = f0_test = 0 kernel regression without a ridge.
+    2019); with f0 = f0_test = 0 kernel regression without a ridge.
 
     ``theta_test`` (m, n), ``theta`` (n, n) symmetric and positive semidefinite, ``y`` and ``f0`` (n,) or (n, C),
     ``f0_test`` as the result or one number -> (m,) or (m, C). A theta that is singular to rounding has its

@@ -8,7 +8,7 @@ conjugate kernel X_LᵀX_L and the NTK of wᵀX_L have the limit laws of
     r I + \sum_{l=0}^L q_l X_l^\top X_l:\qquad \text{CK: } r = 0,\ q = (0, …, 0, 1);\qquad
     \text{NTK: } q_l = b^{2(L-l)},\ r = \sum_{l<L} (a^{L-l} - q_l).
 
-Their Stieltjes transforms follow from the recursion of theorem 3.7: for z = (z_{-1}, z_0, …, z_l) and w alike,
+Their Stieltjes transforms follow from a recursion: for z = (z_{-1}, z_0, …, z_l) and w alike,
 
 .. math::
     t_l(z, w) = \lim \tfrac1n \mathrm{Tr}\,\Big(z_{-1} + \sum_k z_k X_k^\top X_k\Big)^{-1}
@@ -70,7 +70,7 @@ def deep_ntk_stieltjes(
     z: ArrayLike, ratios: Numbers, activation: ActivationLike, input_law: tuple[Numbers, Numbers]
 ) -> Complex:
     """m(z) = ∫ dμ(x)/(x - z) of the neural tangent kernel of wᵀX_L, with respect to all weights and w, in the NTK
-    parametrisation: Fan & Wang (2020), theorem 3.7. Arguments, shapes and errors as
+    parametrisation: Fan & Wang (2020). Arguments, shapes and errors as
     :func:`conjugate_kernel_stieltjes`; the slope of the activation needs a second moment.
 
     At finite width the kernel's scale fluctuates like n^{-1/2}, with |w|².
