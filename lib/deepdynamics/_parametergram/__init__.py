@@ -6,7 +6,7 @@ derivative is made of there), ``parts`` (a layer's Jacobian, as rows or in facto
 samples, compared with autograd), ``gram``.
 """
 
-from deepdynamics._parametergram.gram import LayerJacobian, ParameterGram, layer_jacobians, parameter_gram
+from deepdynamics._parametergram.gram import LayerJacobian, ParameterGram, layer_jacobians, parameter_gram, ways
 from deepdynamics._parametergram.parts import Factors, Rows
 
-__all__ = ["Factors", "LayerJacobian", "ParameterGram", "Rows", "layer_jacobians", "parameter_gram"]
+__all__ = ["Factors", "LayerJacobian", "ParameterGram", "Rows", "layer_jacobians", "parameter_gram", "ways"]

@@ -21,7 +21,7 @@ from deepdynamics._parametergram.parts import Factors, Part, Rows, factors_are_c
 from deepdynamics._parametergram.pieces import Entries, Layout, Piece, Product, Unsuited, layout
 from deepdynamics._parametergram.uses import Use, uses
 
-__all__ = ["Changed", "Layer", "Plan", "parts", "planned"]
+__all__ = ["Changed", "Layer", "Plan", "graph_bytes", "parts", "planned"]
 
 _TOGETHER = 256  # rows that are differentiated at a time, as long as their signals
 _SIGNALS = 2**27  # have no more bytes
@@ -81,7 +81,7 @@ def planned(network: Network, X: Tensor) -> Plan:
     for layer, good in zip(plan.layers, right, strict=True):
         layers += [layer] if good else [Layer((name,), "autograd") for name in layer.names]
     held = sum(part.nbytes for part in found)
-    nbytes = (held + 2 * _graph_bytes(network, X)) // len(X) + plan.row
+    nbytes = (held + 2 * graph_bytes(network, X)) // len(X) + plan.row
     return Plan(tuple(layers), plan.kinds, plan.lies, plan.row, nbytes)
 
 
@@ -216,8 +216,14 @@ def _draw(like: Tensor) -> Tensor:
     return torch.randn(like.shape, generator=draws, dtype=torch.float64).to(like)
 
 
-def _graph_bytes(network: Network, X: Tensor) -> int:
-    """What autograd keeps of one evaluation at X."""
+def graph_bytes(network: Network, X: Tensor) -> int:
+    """What autograd keeps of one evaluation at X, in bytes, parameters aside.
+
+    >>> from deepdynamics._parametergram.model import opened
+    >>> X = torch.ones(2, 3)
+    >>> graph_bytes(opened(torch.nn.Linear(3, 2), X), X)  # the six inputs and the four outputs
+    40
+    """
     sizes: dict[int, int] = {}
     own = {p.untyped_storage().data_ptr() for p in network.parameters.values()}
 

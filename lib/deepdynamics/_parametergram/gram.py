@@ -13,7 +13,7 @@ from deepdynamics._parametergram.blocks import Changed, Plan, parts, planned
 from deepdynamics._parametergram.model import Network, opened, samples
 from deepdynamics._parametergram.parts import Part, Rows
 
-__all__ = ["LayerJacobian", "ParameterGram", "layer_jacobians", "parameter_gram"]
+__all__ = ["LayerJacobian", "ParameterGram", "layer_jacobians", "parameter_gram", "ways"]
 
 _STRIPES = 8  # of a symmetric matrix, of which one half is computed: 9/16 of the work
 
@@ -88,8 +88,25 @@ def parameter_gram(model: nn.Module, X: Numbers, Y: Numbers | None = None, *, me
     except Changed:
         plan = plan.by_autograd()
         found = _blocks(network, plan, X, other, memory)
-    ways = {name: layer.way for layer in plan.layers for name in layer.names}
-    return ParameterGram(found, {name: ways[name] for name in network.parameters})
+    return ParameterGram(found, _ways(network, plan))
+
+
+def ways(model: nn.Module, X: Numbers) -> dict[str, str]:
+    """How each parameter of ``model`` is treated at samples like those of X (n, …), of which three are looked at:
+    "factors" (inputs and signals of a linear layer, whose products are multiplied), "rows" (of the Jacobian, by a rule
+    for the layer: convolutions with many positions, normalisations, parameters that are added or multiplied) or
+    "autograd" (rows by one backward pass each: whatever has no rule). Raises as :func:`parameter_gram` does.
+
+    >>> ways(nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.PReLU()), [[1.0, 2.0]])
+    {'0.weight': 'factors', '0.bias': 'factors', '1.weight': 'rows', '1.bias': 'rows', '2.weight': 'autograd'}
+    """
+    network, _, plan = _prepared(model, X)
+    return _ways(network, plan)
+
+
+def _ways(network: Network, plan: Plan) -> dict[str, str]:
+    found = {name: layer.way for layer in plan.layers for name in layer.names}
+    return {name: found[name] for name in network.parameters}
 
 
 def layer_jacobians(model: nn.Module, X: Numbers) -> list[LayerJacobian]:
