@@ -148,7 +148,8 @@ class _Equations:
                 slopes[k] = (self.residuals(z, moved) - r) / step
             matrices = np.moveaxis(slopes, (0, 1, 2), (2, 1, 0))
             change = -np.asarray(np.linalg.solve(matrices, r.T[..., None]), complex)[..., 0].T
-            s = s + change if real else newton_step(s, change)
+            with np.errstate(over="ignore"):  # of a change that is as good as none
+                s = s + change if real else newton_step(s, change)
             settled = (np.abs(change) <= _CONVERGED * np.abs(s)).all()
             if settled and (np.abs(self.residuals(z, s)) <= _SOLVED * np.abs(s)).all():
                 return s
