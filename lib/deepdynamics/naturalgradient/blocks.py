@@ -38,7 +38,7 @@ class Whole:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """The parameters of one module, called ``name`` ("" for the network itself), in float64.
+    """The parameters of one module, in float64.
 
     >>> block = layers(nn.Linear(2, 1), torch.eye(2))[0]
     >>> block.gram, block.pulled(torch.ones(2, 1, dtype=torch.float64))["bias"]
@@ -46,7 +46,6 @@ class Layer:
             [1., 2.]], dtype=torch.float64), tensor([2.], dtype=torch.float64))
     """
 
-    name: str
     jacobians: tuple[LayerJacobian, ...]
 
     @property
@@ -61,7 +60,7 @@ class Layer:
     def factors(self, kind: str) -> Factors:
         """Inputs (N, 1, i) and signals (N, C, 1, o) of a weight matrix, its bias included, that is used once a sample.
 
-        ValueError, which names the module and the ``kind`` of metric, for every other module.
+        ValueError, which names the parameters and the ``kind`` of metric, for every other module.
 
         >>> layers(nn.Linear(2, 1), torch.eye(2))[0].factors("kfac").inputs.shape
         torch.Size([2, 1, 3])
@@ -115,8 +114,9 @@ def layers(model: nn.Module, X: Tensor) -> list[Layer]:
 
     Raises ``ValueError`` for a weight that is trained beside a bias that is not, or the other way round.
 
-    >>> [layer.name for layer in layers(nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)), torch.eye(2))]
-    ['0', '2']
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    >>> [layer.jacobians[0].names for layer in layers(net, torch.eye(2))]
+    [('0.weight', '0.bias'), ('2.weight', '2.bias')]
     """
     trained = {name: p.requires_grad for name, p in model.named_parameters()}
     if not any(trained.values()):
@@ -128,7 +128,7 @@ def layers(model: nn.Module, X: Tensor) -> list[Layer]:
             raise ValueError(f"the parameters {', '.join(each.names)}: both or neither with requires_grad is allowed")
         if some == {True}:
             modules.setdefault(each.names[0].rpartition(".")[0], []).append(_double(each))
-    return [Layer(name, tuple(own)) for name, own in modules.items()]
+    return [Layer(tuple(own)) for own in modules.values()]
 
 
 def _double(jacobian: LayerJacobian) -> LayerJacobian:

@@ -46,16 +46,16 @@ def gram_rounding(n: int, dtype: torch.dtype) -> float:
 
 
 def block_coefficients(gram: Tensor, r: Tensor, samples: int, damping: float, cutoff: float) -> Tensor:
-    """a = (K/N + ρ)⁻¹ r/N of block-diagonal metrics: ``gram`` K (…, n, n), ``r`` (n, m) -> (…, n, m).
+    """a = (K/N + ρ)⁻¹ r/N of block-diagonal metrics: ``gram`` K (n, n), ``r`` (n, m) -> (n, m).
 
     >>> block_coefficients(torch.eye(2), torch.ones(2, 1), 2, 0.5, 1e-12)
     tensor([[0.5000],
             [0.5000]])
     """
     values, vectors = torch.linalg.eigh(gram)
-    seen = values > cutoff * values[..., -1:]
+    seen = values > cutoff * values[-1]
     inverse = torch.where(seen, 1 / (values / samples + damping).where(seen, 1.0), 0.0)
-    return vectors @ (inverse[..., None] * (vectors.mT @ r)) / samples
+    return vectors @ (inverse[:, None] * (vectors.mT @ r)) / samples
 
 
 def tridiagonal_coefficients(

@@ -26,7 +26,7 @@ __all__ = ["Pairs", "pairs"]
 
 Pairs = Callable[[slice, slice, Array], tuple[Array, Array]]  # of rows, columns and their covariances
 
-_ONE = 16 * np.finfo(np.float64).eps  # a correlation this close to ±1 is ±1: it is rounded, and the angle its root
+_ONE = 64 * np.finfo(np.float64).eps  # a correlation this close to ±1 is ±1: it is rounded, and the angle its root
 _SMALL = 1e-6  # a variance below which the series of E φ'φ', divided by √(q_a q_b), would lose digits
 
 
@@ -34,7 +34,7 @@ def pairs(activation: Activation, qa: Array, qb: Array) -> Pairs:
     """The function of a block of rows, a block of columns and the covariances K there (r, m) that returns E φ(u)φ(v)
     and E φ'(u)φ'(v), both (r, m), for points of variances ``qa`` (n,) and ``qb`` (m,).
 
-    Variances that are equal to rounding are taken as one. Correlations within 4e-15 of ±1 are taken as ±1, so that a
+    Variances that are equal to rounding are taken as one. Correlations within 1.4e-14 of ±1 are taken as ±1, so that a
     point that is met twice is the same point.
 
     >>> both = pairs(activations.get("relu"), np.array([1.0, 4.0]), np.array([1.0]))
@@ -103,7 +103,7 @@ def _series(a: Array, b: Array, qa: Array, qb: Array) -> Pairs:
 
 
 def _moments(activation: Activation, qa: Array, qb: Array) -> Pairs:
-    equal = len(qa) == len(qb) == 1
+    equal = qa is qb and len(qa) == 1
     ra, rb = np.sqrt(qa), np.sqrt(qb)
 
     def both(rows: slice, columns: slice, K: Array) -> tuple[Array, Array]:
