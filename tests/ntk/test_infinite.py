@@ -1,5 +1,7 @@
 """Kernels at infinite width: 30-digit values, closed forms, the recursion written out, wide networks, limits."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -227,3 +229,13 @@ def test_what_is_refused(change, match):
     arguments = {"x": X, "y": X, "activation": "relu", "weight_var": 2.0, "bias_var": 0.0, "hidden_layers": 1}
     with pytest.raises(ValueError, match=match):
         infinite_width(**(arguments | change))
+
+
+@pytest.mark.parametrize("case", range(5))
+def test_kernels_of_neural_tangents(case):
+    """Arrays of neural-tangents 0.6.5 in float64; neural_tangents_reference.py made them."""
+    with np.load(Path(__file__).with_name("neural_tangents.npz")) as kept:
+        activation, weight_var, bias_var, depth = kept["cases"][case]
+        found = infinite_width(kept["x"], kept["y"], activation, float(weight_var), float(bias_var), int(depth))
+        np.testing.assert_allclose(found[0], kept[f"K{case}"], rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(found[1], kept[f"Theta{case}"], rtol=1e-11, atol=1e-12)
