@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 
 import torch
-from deepdynamics.ensembles import MLPEnsemble, _mini_batches
+from deepdynamics._batched import mini_batches
+from deepdynamics.ensembles import MLPEnsemble
 from deepdynamics.networks import MLP
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
@@ -37,7 +38,7 @@ def by_ensemble(nets: dict, X: Tensor, y: Tensor, batch: int, steps: int) -> Ten
 
 
 def by_loop(nets: dict, X: Tensor, y: Tensor, batch: int, steps: int) -> Tensor:
-    batches, losses = list(_mini_batches(len(X), batch, steps, 0)), []
+    batches, losses = list(mini_batches(len(X), batch, steps, [0])), []
     for seed in nets["seed"]:
         net = MLP(nets["widths"], nets["activation"], weight_var=nets["weight_var"], seed=seed)
         optimiser = torch.optim.SGD(net.parameters(), RATE)
@@ -61,7 +62,7 @@ def by_vmap(nets: dict, X: Tensor, y: Tensor, batch: int, steps: int) -> Tensor:
         return nn.functional.cross_entropy(functional_call(modules[0], p, (x,)), labels)
 
     step, losses = vmap(grad_and_value(loss), in_dims=(0, None, None)), []
-    for rows in _mini_batches(len(X), batch, steps, 0):
+    for rows in mini_batches(len(X), batch, steps, [0]):
         gradients, values = step(parameters, X[rows], y[rows])
         for name, gradient in gradients.items():
             parameters[name].sub_(gradient, alpha=RATE)

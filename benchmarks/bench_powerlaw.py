@@ -10,7 +10,7 @@ import time
 import warnings
 
 import numpy as np
-from deepdynamics.powerlaw import LEAST, fit
+from deepdynamics.powerlaw import LEAST_TAIL, fit
 from powerlaw import Fit
 from threadpoolctl import threadpool_limits
 
@@ -35,7 +35,7 @@ def naive(x):
     logs = np.log(np.sort(x))
     n, best = len(logs), (np.inf, np.nan)
     total = np.cumsum((logs - logs[0])[::-1])[::-1] - np.arange(n, 0, -1) * (logs - logs[0])
-    for i in range(n - LEAST + 1):
+    for i in range(n - LEAST_TAIL + 1):
         m = n - i
         slope = m / total[i]
         gap = np.arange(1, m + 1) / m + np.expm1(-slope * (logs[i:] - logs[i]))

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from deepdynamics import autoencoders
-from deepdynamics.autoencoders import Autoencoders
+from deepdynamics.autoencoders import Autoencoders, tied
+from deepdynamics.autoencoders.corruption import CORRUPTIONS, corrupted_batches
 from deepdynamics.jacobian import jacobian
 from deepdynamics.networks import generator, haar
 from hypothesis import given, settings
@@ -45,7 +45,7 @@ def loss_by_hand(ae, run, W, b, c, x, seen, contraction, decay):
 # -------------------------------------------------------------------------------------------------- closed forms
 
 
-@pytest.mark.parametrize("units", autoencoders.UNITS)
+@pytest.mark.parametrize("units", tied.UNITS)
 def test_jacobian_singular_values_and_penalty_are_those_of_autograd(units):
     ae, X = nets(units=units), samples()
     ae.biases += 0.3
@@ -132,7 +132,7 @@ def test_gradients_are_those_of_autograd_and_of_finite_differences(units, loss):
             assert math.isnan(values[1, 1])
 
 
-@pytest.mark.parametrize("optimiser", autoencoders.OPTIMISERS)
+@pytest.mark.parametrize("optimiser", tied.OPTIMISERS)
 def test_training_is_that_of_torchs_optimisers(optimiser):
     ae, X = nets(1), samples(30)
     order = torch.cat([torch.randperm(30, generator=draw) for draw in [generator(4)] for _ in range(6)]).view(-1, 10)
@@ -170,7 +170,7 @@ def test_many_together_are_each_alone():
         "noise": [0.0, 0.4, 0.2, 0.0],
         "seed": [2, 2, 3, 4],
     }
-    for corruption in autoencoders.CORRUPTIONS:
+    for corruption in CORRUPTIONS:
         together = trained(4, [5, 6, 5, 8], corruption=corruption, **lists)
         for run, seed in enumerate(together.seeds):
             alone = trained(1, [seed], corruption=corruption, **{name: value[run] for name, value in lists.items()})
@@ -179,7 +179,7 @@ def test_many_together_are_each_alone():
             torch.testing.assert_close(alone.visible_biases[0], together.visible_biases[run], rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("corruption", autoencoders.CORRUPTIONS)
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
 def test_without_penalty_and_noise_all_are_plain(corruption):
     plain = trained(1, [5])
     beside = trained(
@@ -193,11 +193,11 @@ def test_without_penalty_and_noise_all_are_plain(corruption):
 def test_corruption_has_the_share_and_the_variance_it_says():
     X = torch.ones(500, 40)
     level = torch.tensor([[0.25], [0.0]])
-    (_, masked), *_ = autoencoders._Batches(X, 500, 1, [1, 1], level, "masking")
+    (_, masked), *_ = corrupted_batches(X, 500, 1, [1, 1], level, "masking")
     assert bool((masked[1] == 1).all()) and set(masked[0].unique().tolist()) == {0.0, 1.0}
     # 20,000 Bernoulli draws: standard error 0.003.
     assert float((masked[0] == 0).float().mean()) == pytest.approx(0.25, abs=0.012)
-    (clean, noisy), *_ = autoencoders._Batches(X, 500, 1, [1, 1], level, "gaussian")
+    (clean, noisy), *_ = corrupted_batches(X, 500, 1, [1, 1], level, "gaussian")
     assert bool((clean == 1).all()) and float((noisy[0] - 1).square().mean()) == pytest.approx(0.25, rel=0.04)
 
 
@@ -236,7 +236,7 @@ def test_loss_reconstruction_and_their_pieces():
     assert ae.encode(X).shape == (2, 1500, 5)
 
 
-@pytest.mark.parametrize("loss", autoencoders.LOSSES)
+@pytest.mark.parametrize("loss", tied.LOSSES)
 def test_a_start_at_the_mean_gives_back_the_mean(loss):
     ae, X = nets(2, loss=loss), samples()
     X[:, 0] = 0.0  # a pixel that is never lit

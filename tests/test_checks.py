@@ -96,6 +96,52 @@ def test_labels_are_whole():
         _checks.labels("y", [1.0, 0.5])
 
 
+# The checks
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: _checks.finite("z", [1.0, np.inf]), "z = inf: finite numbers are allowed"),
+        (lambda: _checks.not_negative("q", [1.0, -2.0]), "q = -2.0: finite numbers, not negative, are allowed"),
+        (lambda: _checks.not_negative("q", np.nan), "q = nan: finite numbers, not negative"),
+        (lambda: _checks.positive("tau", [[0.0]]), "tau = 0.0: finite positive numbers are allowed"),
+        (lambda: _checks.number("g", [1.0, 2.0], _checks.finite), r"g of shape \(2,\): one number is allowed"),
+        (lambda: _checks.number("g", -1, _checks.positive), "g = -1.0: finite positive numbers"),
+        (lambda: _checks.count("depth", 0), "depth = 0: a positive integer is allowed"),
+        (lambda: _checks.count("depth", True), "depth = True: a positive integer"),
+        (lambda: _checks.count("depth", 2.0), "depth = 2.0: a positive integer"),
+        (lambda: _checks.count("depth", -1, least=0), "depth = -1: an integer of at least 0 is allowed"),
+        (lambda: _checks.count("k", 6, most=5), "k = 6: 1 to 5, an integer, is allowed"),
+        (lambda: _checks.one_of("init", "xavier", ("a", "b")), "init = 'xavier': one of a, b is allowed"),
+        (lambda: _checks.sizes("widths", [3, 0]), r"widths = \(3, 0\): positive integers are allowed"),
+        (lambda: _checks.sizes("widths", [3, 2.5]), r"widths = \(3, 2.5\): positive integers"),
+        (lambda: _checks.sizes("widths", [3], fewest=2), r"widths = \(3,\): at least 2 of them are needed"),
+        (lambda: _checks.sizes("widths", 3), "widths = 3: a list of positive integers"),
+    ],
+)
+def test_what_is_refused_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_what_is_allowed_comes_back_as_it_is_computed_with():
+    array = np.array([0.0, 1.0])
+    assert _checks.not_negative("q", array) is array  # activations tell equal variances by identity
+    assert _checks.number("g", torch.tensor(2.0), _checks.finite) == 2.0
+    for widths in (
+        [3, 2],
+        (np.int64(3), 2),
+        np.array([3, 2]),
+        torch.tensor([3, 2]),
+        [torch.tensor(3), 2],
+        range(3, 1, -1),
+    ):
+        found = _checks.sizes("widths", widths)
+        assert found == (3, 2) and all(type(n) is int for n in found)
+    assert type(_checks.count("k", np.int32(5), most=5)) is int
+
+
 # The doors
 
 
@@ -150,10 +196,10 @@ DOORS = {
     "factors": (lambda x: STACK.factors(x)[1], IMAGES[0]),
     "log values": (STACK.log_singular_values, IMAGES[0]),
     "errors": (STACK.reconstruction_errors, IMAGES),
-    "determinants": (lambda X: stack.log_determinants(STACK, X), IMAGES),
-    "greedy stack": (lambda X: stack.train(
+    "determinants": (lambda X: STACK.mean_log_singular_values(X), IMAGES),
+    "greedy stack": (lambda X: stack.pretrain_stack(
         (4, 3), X, seed=0, epochs=1, learning_rate=0.1, dropout=0.1).machines[0].weights, IMAGES),
-    "fine-tuning": (lambda X, y, Z, z: torch.tensor(stack.fine_tune(
+    "fine-tuning": (lambda X, y, Z, z: torch.tensor(stack.fine_tuned_accuracy(
         STACK, X, y, Z, z, epochs=2, learning_rate=0.1, seed=0)), IMAGES, CLASSES, IMAGES, CLASSES),
     "mean": (started, IMAGES),
     "fit": (fitted, IMAGES),

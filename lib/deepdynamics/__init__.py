@@ -6,6 +6,7 @@ Theory (numpy, float64)
     meanfield         lengths, correlations and gradients through wide random layers; the phase diagram
     freeprobability   the law of a Jacobian's singular values at infinite width
     lineardynamics    how deep linear networks learn: exact curves, gradient descent beside them
+    transport         optimal transport of Gaussians, mixtures, flows, entropy; denoisers, exact and trained (torch)
     powerlaw          power laws in data: fit, and three tests that doubt it
     ridgelet          shallow networks as integrals: the ridgelet transform, its inverse, the optimum of training
 

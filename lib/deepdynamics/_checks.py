@@ -1,10 +1,15 @@
-"""Numbers as they come, lists, numpy arrays and tensors, made into what a function computes with."""
+"""Arguments as they come, made into what a function computes with, or refused with a sentence.
+
+Lists, numpy arrays and tensors become arrays (:func:`real`, :func:`finite`, :func:`not_negative`, :func:`positive`) or
+tensors (:func:`tensor`, :func:`labels`); :func:`number`, :func:`count`, :func:`sizes` and :func:`one_of` check single
+numbers, integers and names. What is refused is a ``ValueError`` that says "name = value: what is allowed".
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,12 +18,31 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-__all__ = ["Numbers", "finite", "labels", "parameter", "plain", "real", "replace_file", "sizes", "tensor"]
+__all__ = [
+    "Array",
+    "Numbers",
+    "Values",
+    "count",
+    "finite",
+    "labels",
+    "not_negative",
+    "number",
+    "one_of",
+    "parameter",
+    "plain",
+    "positive",
+    "real",
+    "replace_file",
+    "sizes",
+    "tensor",
+]
 
+Array = NDArray[np.float64]
+Values = np.float64 | Array  # what elementwise functions return: a number for numbers, an array for arrays
 Numbers = ArrayLike | Tensor | Sequence[Tensor]
 
 
-def real(name: str, value: Numbers) -> NDArray[np.float64]:
+def real(name: str, value: Numbers) -> Array:
     """``value`` as a numpy array in float64; tensors are detached and brought to the CPU.
 
     Raises ``ValueError`` that calls it ``name`` for what is not an array of real numbers.
@@ -29,16 +53,72 @@ def real(name: str, value: Numbers) -> NDArray[np.float64]:
     return np.asarray(_numpy(name, value.double() if isinstance(value, Tensor) else value), dtype=np.float64)
 
 
-def finite(name: str, value: Any) -> NDArray[np.float64]:
+def finite(name: str, value: Numbers) -> Array:
     """``value`` as an array of finite float64. ValueError for anything else.
 
     >>> finite("z", 3)
     array(3.)
     """
-    array = real(name, value)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} = {array}: finite numbers are allowed")
-    return array
+    return _where(name, real(name, value), np.isfinite, "finite numbers are allowed")
+
+
+def not_negative(name: str, value: Numbers) -> Array:
+    """``value`` as an array of finite float64, none below 0. ValueError for anything else.
+
+    >>> not_negative("q", [0, 2])
+    array([0., 2.])
+    """
+    return _where(
+        name, real(name, value), lambda x: np.isfinite(x) & (x >= 0), "finite numbers, not negative, are allowed"
+    )
+
+
+def positive(name: str, value: Numbers) -> Array:
+    """``value`` as an array of finite float64, all above 0. ValueError for anything else.
+
+    >>> positive("tau", [0.5, 2])
+    array([0.5, 2. ])
+    """
+    return _where(name, real(name, value), lambda x: np.isfinite(x) & (x > 0), "finite positive numbers are allowed")
+
+
+def number(name: str, value: Numbers, check: Callable[[str, Numbers], Array]) -> float:
+    """One number that passes ``check``: :func:`finite`, :func:`not_negative` or :func:`positive`.
+
+    >>> number("weight_var", 2, not_negative)
+    2.0
+    """
+    array = check(name, value)
+    if array.ndim:
+        raise ValueError(f"{name} of shape {array.shape}: one number is allowed")
+    return float(array)
+
+
+def count(name: str, value: int, *, least: int = 1, most: int | None = None) -> int:
+    """An integer, ``least`` and ``most`` included. ValueError for anything else, other types of number included.
+
+    >>> count("depth", np.int64(3))
+    3
+    """
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if whole and least <= value and (most is None or value <= most):
+        return int(value)
+    if most is not None:
+        raise ValueError(f"{name} = {value!r}: {least} to {most}, an integer, is allowed")
+    allowed = "a positive integer" if least == 1 else f"an integer of at least {least}"
+    raise ValueError(f"{name} = {value!r}: {allowed} is allowed")
+
+
+def one_of(name: str, value: str, allowed: Iterable[str]) -> str:
+    """``value`` itself, one of the names in ``allowed``. ValueError for anything else.
+
+    >>> one_of("init", "gaussian", ("gaussian", "orthogonal"))
+    'gaussian'
+    """
+    allowed = tuple(allowed)
+    if value not in allowed:
+        raise ValueError(f"{name} = {value!r}: one of {', '.join(allowed)} is allowed")
+    return value
 
 
 def tensor(name: str, value: Numbers, like: Tensor | None = None) -> Tensor:
@@ -88,15 +168,23 @@ def labels(name: str, value: Numbers) -> Tensor:
     return torch.from_numpy(np.array(whole))
 
 
-def sizes(value: Any) -> tuple[Any, ...]:
-    """A list, an array or a tensor of sizes as a tuple of what is in it, to be checked.
+def sizes(name: str, value: Any, *, fewest: int = 0) -> tuple[int, ...]:
+    """A list, an array or a tensor of positive integers, ``fewest`` or more of them, as a tuple. ValueError for
+    anything else.
 
-    >>> sizes(np.array([3, 2]))
+    >>> sizes("widths", np.array([3, 2]))
     (3, 2)
     """
     value = plain(value)
     entries = value.tolist() if isinstance(value, np.ndarray) else value
-    return tuple(each.item() if isinstance(each, np.ndarray) and each.ndim == 0 else each for each in entries)
+    if not isinstance(entries, Iterable):
+        raise ValueError(f"{name} = {entries!r}: a list of positive integers is allowed")
+    found = tuple(each.item() if isinstance(each, np.ndarray) and each.ndim == 0 else each for each in entries)
+    if any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 for n in found):
+        raise ValueError(f"{name} = {found}: positive integers are allowed")
+    if len(found) < fewest:
+        raise ValueError(f"{name} = {found}: at least {fewest} of them are needed")
+    return tuple(int(n) for n in found)
 
 
 def plain(value: Any) -> Any:
@@ -119,6 +207,14 @@ def parameter(maps: Iterable[Any]) -> Tensor | None:
     """
     found = (p for module in maps if isinstance(module, nn.Module) for p in module.parameters())
     return next((p.detach() for p in found if p.is_floating_point()), None)
+
+
+def _where(name: str, array: Array, good: Callable[[Array], NDArray[np.bool_]], allowed: str) -> Array:
+    """``array`` where all of it is good; else a ValueError with the first entry that is not."""
+    passes = good(array)
+    if not passes.all():
+        raise ValueError(f"{name} = {array[~passes][0]}: {allowed}")
+    return array
 
 
 def _numpy(name: str, value: Any) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deepdynamics import _checks
 from deepdynamics._checks import Numbers, tensor
 from deepdynamics.networks import Seed, generator
 
@@ -63,8 +64,7 @@ def patch_noise(shape: Sequence[int], size: int, count: int, *, seed: Seed) -> T
     tensor(4)
     """
     channels, height, width = _picture(shape, count)
-    if not 1 <= size <= min(height, width):
-        raise ValueError(f"size = {size}: 1 to {min(height, width)} are allowed")
+    _checks.count("size", size, most=min(height, width))
     draw = generator(seed)
     noise = torch.zeros(count, channels, height, width)
     noise[..., :size, :size] = torch.randn(count, channels, size, size, generator=draw)
@@ -85,8 +85,9 @@ def span_noise(V: Numbers, count: int, *, seed: Seed) -> Tensor:
             [1., 0., 0.]])
     """
     V = tensor("V", V)
-    if V.ndim != 2 or V.shape[1] < 1 or count < 1:
-        raise ValueError(f"V of shape {tuple(V.shape)}, count = {count}: a matrix (n, k) and 1 or more are allowed")
+    _checks.count("count", count)
+    if V.ndim != 2 or V.shape[1] < 1:
+        raise ValueError(f"V of shape {tuple(V.shape)}: a matrix (n, k) is allowed")
     defect = float((V.T @ V - torch.eye(V.shape[1]).to(V)).abs().max())
     if not defect <= 1e-3:
         raise ValueError(f"V: its columns are not orthonormal (largest entry of VᵀV - 1: {defect:.2g})")
@@ -97,8 +98,7 @@ def span_noise(V: Numbers, count: int, *, seed: Seed) -> Tensor:
 def _picture(shape: Sequence[int], count: int) -> tuple[int, int, int]:
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"shape = {tuple(shape)}: (channels, height, width) is allowed")
-    if count < 1:
-        raise ValueError(f"count = {count}: 1 or more are allowed")
+    _checks.count("count", count)
     return shape[0], shape[1], shape[2]
 
 
@@ -184,6 +184,5 @@ def random_share(n: int, k: int) -> RandomShare:
     >>> random_share(10, 5).mean
     0.5
     """
-    if not 1 <= k <= n:
-        raise ValueError(f"k = {k}: 1 to n = {n} are allowed")
+    _checks.count("k", k, most=n)
     return RandomShare(k / n, math.sqrt(2 * k * (n - k) / (n + 2)) / n)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from deepdynamics import results
 from deepdynamics.experiments.rbm_pretraining import finetuning, variations
-from deepdynamics.rbm import train
+from deepdynamics.rbm import pretrain_stack
 
 
 def test_images_of_one_variance_have_one_norm_and_stay_in_range():
@@ -37,7 +37,7 @@ def test_the_images_of_all_kinds_of_digits_are_as_many_as_the_recipe_says():
 def test_what_is_measured_of_a_stack():
     draw = torch.Generator().manual_seed(0)
     X = torch.rand(200, 30, generator=draw)
-    stack = train((30, 20, 20, 20, 20), X, seed=0, epochs=3, learning_rate=0.3, gain=4.0, weight_var=0.5)
+    stack = pretrain_stack((30, 20, 20, 20, 20), X, seed=0, epochs=3, learning_rate=0.3, gain=4.0, weight_var=0.5)
     found = variations.measure(stack, X)
     assert list(found) == ["table", "leading", "reconstruction", "defect"]
     spectra = np.array(

@@ -123,7 +123,7 @@ def test_a_cell_is_the_same_whatever_else_is_trained_and_however_long(digits):
 
 def test_a_cell_agrees_with_automatic_differentiation(digits):
     """One rate of one cell, trained by torch's own SGD on the same network and the same images."""
-    from deepdynamics.ensembles import _mini_batches
+    from deepdynamics._batched import mini_batches
     from deepdynamics.networks import MLP
 
     images, labels, _ = digits
@@ -133,7 +133,7 @@ def test_a_cell_agrees_with_automatic_differentiation(digits):
     network = MLP(widths, "tanh", weight_var=weight_var, bias_var=trainability.BIAS_VAR, seed=draw)
     descent = torch.optim.SGD(network.parameters(), lr=trainability.RATES[place])
     right = []
-    for batch in _mini_batches(len(images), trainability.BATCH, steps, draw):
+    for batch in mini_batches(len(images), trainability.BATCH, steps, [draw]):
         logits = network(images[batch])
         right.append((logits.argmax(1) == labels[batch]).float().mean().item())
         descent.zero_grad()
@@ -216,7 +216,7 @@ def test_the_points_of_an_experiment_lie_in_what_is_stored(key):
     assert len(paper) == len({str(point) for point in paper})
     for point in [*experiment.grid("live"), *experiment.checks, *paper]:
         assert all(point[dim] in found[dim] or point[dim] == "control" for dim in point if dim in found.dims)
-    with pytest.raises(ValueError, match="scale = 'huge': 'live' or 'paper'"):
+    with pytest.raises(ValueError, match="scale = 'huge': one of live, paper"):
         experiment.grid("huge")
 
 

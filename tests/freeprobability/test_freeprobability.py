@@ -267,7 +267,7 @@ def test_shifts_do_not_matter():
     ("call", "message"),
     [
         (lambda: DerivativeLaw.bernoulli(0.0), "p = 0.0: a number above 0"),
-        (lambda: DerivativeLaw.of("tanh", 0.0), "q = 0.0: a positive finite variance"),
+        (lambda: DerivativeLaw.of("tanh", 0.0), "q = 0.0: finite positive numbers"),
         (lambda: DerivativeLaw.of("step", 1.0), "a slope that is not zero"),
         (lambda: JacobianSpectrum(400, HALF, weight_var=1e-3), "the mean of λ is out of range"),
         (lambda: marchenko_pastur(math.nan, 1.0), "x = nan: real numbers"),
@@ -279,7 +279,7 @@ def test_shifts_do_not_matter():
         (lambda: JacobianSpectrum(2, HALF, weight_var=-1.0), "weight_var = -1.0"),
         (lambda: JacobianSpectrum(2, HALF).density([1.0, math.nan]), "lam = .*nan.*: real numbers"),
         (lambda: JacobianSpectrum(1, HALF).density(1.0), "depth = 1 with orthogonal weights"),
-        (lambda: fuss_catalan_moment(-1, 2), "k: numbers that are not negative"),
+        (lambda: fuss_catalan_moment(-1, 2), "k = -1.0: finite numbers, not negative"),
         (lambda: fuss_catalan_density(1.0, 0), "depth = 0"),
         (lambda: marchenko_pastur(1.0, 0.0), "ratio = 0.0"),
         (lambda: multiply_marchenko_pastur([1.0], [1.0], 1.0, 1.0), "z = .*off the support"),

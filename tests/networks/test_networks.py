@@ -8,7 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from deepdynamics.networks import CNN, MLP, alexnet, delta_orthogonal_, generator, haar, squeezenet1_0
+from deepdynamics.networks import (
+    CNN,
+    MLP,
+    alexnet,
+    delta_orthogonal_,
+    gaussian,
+    generator,
+    haar,
+    initial_weight,
+    squeezenet1_0,
+    weight_matrices,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -281,6 +292,42 @@ def test_cnn_rejects(change, message):
 def test_delta_orthogonal_rejects(kernel, message):
     with pytest.raises(ValueError, match=message):
         delta_orthogonal_(kernel, weight_var=1.0, seed=0)
+
+
+# The draws themselves
+
+
+def test_orthogonal_matrices_are_orthogonal_and_gaussian_ones_have_their_variance():
+    wide, tall = weight_matrices("orthogonal", (50, 20, 40), seed=0)
+    torch.testing.assert_close(wide @ wide.T, torch.eye(20, dtype=torch.float64), atol=1e-13, rtol=0)
+    torch.testing.assert_close(tall.T @ tall, torch.eye(20, dtype=torch.float64), atol=1e-13, rtol=0)
+    (drawn,) = weight_matrices("gaussian", (400, 100), seed=0)
+    assert 400 * float(drawn.var()) == pytest.approx(1, abs=5 * (2 / 40_000) ** 0.5)
+    kernel = initial_weight("gaussian", (50, 10, 3, 3), seed=0)
+    assert 90 * float(kernel.var()) == pytest.approx(1, abs=5 * (2 / 4500) ** 0.5)
+
+
+def test_one_generator_draws_one_matrix_after_the_other():
+    draw = generator(3)
+    expected = [initial_weight("gaussian", shape, seed=draw) for shape in ((4, 5), (2, 4))]
+    for one, other in zip(weight_matrices("gaussian", (5, 4, 2), seed=3), expected, strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(gaussian((4, 5), seed=3) / 5**0.5, expected[0])
+    assert torch.equal(torch.randn(40, 5, generator=generator(3)), gaussian((40, 5), seed=3, dtype=torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("init", "widths", "message"),
+    [
+        ("uniform", (3, 3), "init = 'uniform': one of gaussian, orthogonal, identity"),
+        ("gaussian", (3,), r"widths = \(3,\): at least 2"),
+        ("gaussian", (3, 0), r"widths = \(3, 0\): positive integers"),
+        ("gaussian", 3, "widths = 3: a list"),
+    ],
+)
+def test_draws_reject(init, widths, message):
+    with pytest.raises(ValueError, match=message):
+        weight_matrices(init, widths, seed=0)
 
 
 # Any activation, and arrays

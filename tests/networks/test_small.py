@@ -57,10 +57,10 @@ IMAGES, LABELS = torch.zeros(4, 1, SIDE, SIDE), torch.zeros(4, dtype=torch.int64
         (lambda n: small.train(n, IMAGES, LABELS[:3], epochs=1, seed=0), r"y of shape \(3,\)"),
         (lambda n: small.train(n, IMAGES, LABELS.float(), epochs=1, seed=0), "type torch.float32"),
         (lambda n: small.train(n, IMAGES + torch.nan, LABELS, epochs=1, seed=0), "finite images"),
-        (lambda n: small.train(n, IMAGES, LABELS, epochs=-1, seed=0), "epochs = -1: an integer, at least 0"),
+        (lambda n: small.train(n, IMAGES, LABELS, epochs=-1, seed=0), "epochs = -1: an integer of at least 0"),
         (lambda n: small.train(n, IMAGES, LABELS, epochs=1.5, seed=0), "epochs = 1.5"),
         (lambda n: small.train(n, IMAGES, LABELS, epochs=1, batch=0, seed=0), "batch = 0"),
-        (lambda n: small.train(n, IMAGES, LABELS, epochs=1, batch=5, seed=0), "batch = 5: at most the 4"),
+        (lambda n: small.train(n, IMAGES, LABELS, epochs=1, batch=5, seed=0), "batch = 5: 1 to 4"),
         (
             lambda n: small.train(n, IMAGES, LABELS, epochs=1, batch=2, learning_rate=-1, seed=0),
             "learning_rate = -1",

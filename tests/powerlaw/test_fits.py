@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from deepdynamics import powerlaw
-from deepdynamics.powerlaw import PowerLaw, bootstrap_p, fit, fits, thresholds, truncated
+from deepdynamics.powerlaw import PowerLaw, bootstrap_p, cutoff, fit, fit_truncated, fits, lognormal, thresholds
 from scipy import integrate, optimize, stats
 
 
@@ -39,7 +39,7 @@ def test_the_fields_unpack_in_the_documented_order():
     found = fit(pareto(2.0, 100, 0))
     exponent, xmin, ks, n_tail, ratio, p = found
     assert found == PowerLaw(exponent, xmin, ks, n_tail, ratio, p)
-    _, rate, ratio, p = truncated(pareto(2.0, 100, 0), 1.0)
+    _, rate, ratio, p = fit_truncated(pareto(2.0, 100, 0), 1.0)
     assert rate >= 0 and ratio <= 0 <= p <= 1
 
 
@@ -51,7 +51,7 @@ def test_the_search_is_the_naive_loop_over_all_candidates(seed):
     x = np.round(x, 2)
     found = fit(x)
     assert not found.discrete
-    candidates = [v for v in np.unique(x) if np.sum(x >= v) >= powerlaw.LEAST]
+    candidates = [v for v in np.unique(x) if np.sum(x >= v) >= powerlaw.LEAST_TAIL]
     results = {v: naive_distance(x[x >= v], v) for v in candidates}
     best = min(results, key=lambda v: results[v][1])
     assert found.ks == pytest.approx(results[best][1], rel=1e-10)
@@ -74,7 +74,7 @@ def test_blocks_and_rounds_change_nothing(monkeypatch):
 def all_at_once(logs):
     """Distances of the tails above every value, with the formula of the search, nothing left out."""
     n, found = len(logs), []
-    for i in range(n - powerlaw.LEAST + 1):
+    for i in range(n - powerlaw.LEAST_TAIL + 1):
         above = logs[i:] - logs[i]
         slope = (n - i) / (np.cumsum((logs - logs[0])[::-1])[::-1][i] - (n - i) * (logs[i] - logs[0]))
         gap = np.arange(1, n - i + 1) / (n - i) + np.expm1(-slope * above)
@@ -120,7 +120,7 @@ def test_scale_equivariance(scale):
     assert other.xmin == pytest.approx(scale * one.xmin, rel=1e-10)
     for name in ("exponent", "ks", "n_tail", "lognormal_ratio", "lognormal_p"):
         assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-6, abs=1e-9)
-    cut, scaled = truncated(x, 0.1), truncated(scale * x, 0.1 * scale)
+    cut, scaled = fit_truncated(x, 0.1), fit_truncated(scale * x, 0.1 * scale)
     assert scaled.rate == pytest.approx(cut.rate / scale, rel=1e-3)
     assert scaled.ratio == pytest.approx(cut.ratio, rel=1e-6)
 
@@ -180,7 +180,7 @@ def test_no_lognormal_law_beats_the_power_law_on_tails_that_are_too_spread():
 
 @pytest.mark.parametrize("a", [-30.0, -1.0, 0.0, 2.9, 3.1, 12.0])
 def test_moments_of_the_normal_law_above_a_threshold(a):
-    variance, excess, hazard = fits._relative_variance(a)
+    variance, excess, hazard = lognormal._relative_variance(a)
 
     def moment(k):
         # The density given z > a, relative to its value at max(a, 0).
@@ -202,7 +202,7 @@ def test_moments_of_the_normal_law_above_a_threshold(a):
 
 @pytest.mark.parametrize("slope, cut, top", [(0.5, 1.0, 3.0), (1.5, 0.01, 10.0), (-0.4, 5.0, 2.0), (0.05, 2.0, 150.0)])
 def test_moments_of_the_power_law_with_a_cut_off(slope, cut, top):
-    log_norm, moments = fits._truncated_moments(slope, cut, top)
+    log_norm, moments = cutoff.moments(slope, cut, top)
     y = np.linspace(0, top + 8, 2_000_001)
     density = np.exp(-slope * y - cut * np.exp(y - top))
     norm = integrate.trapezoid(density, y)
@@ -214,14 +214,14 @@ def test_moments_of_the_power_law_with_a_cut_off(slope, cut, top):
 def test_a_cut_off_is_found_where_there_is_one():
     rng = np.random.default_rng(8)
     x = rng.gamma(0.5, 10.0, 20_000)  # x^-0.5 e^(-x/10)
-    found = truncated(x[x > 0.1], 0.1)
+    found = fit_truncated(x[x > 0.1], 0.1)
     # Standard errors from the spread over halves of the data are about 0.02 and 0.002.
     assert found.exponent == pytest.approx(0.5, abs=0.06) and found.rate == pytest.approx(0.1, abs=0.006)
     assert found.p < 1e-10
 
 
 def test_a_power_law_is_seldom_truncated_by_mistake():
-    p = np.array([truncated(pareto(1.5, 200, seed), 1.0).p for seed in range(100)])
+    p = np.array([fit_truncated(pareto(1.5, 200, seed), 1.0).p for seed in range(100)])
     # At most a twentieth below 0.05 (the rate is on the edge of what is allowed); 12 of 100 would be 3 deviations more.
     assert (p < 0.05).sum() <= 11
 
@@ -238,7 +238,7 @@ def test_the_powerlaw_package_agrees():
             # The package takes the empirical law from one side of each point only: up to one step less.
             assert -1e-9 <= ours.ks - theirs.power_law.D <= 1 / ours.n_tail + 1e-9
         x = np.exp(rng.normal(0, 1.5, 1500))
-        ours, cut = fit(x, xmin=1.0), truncated(x, 1.0)
+        ours, cut = fit(x, xmin=1.0), fit_truncated(x, 1.0)
         theirs = package.Fit(x, xmin=1.0, verbose=0)
         ratio, p = theirs.distribution_compare("power_law", "lognormal")
         # Their maximum is found by a simplex search to about 1e-4 in the parameters.
@@ -251,7 +251,7 @@ def test_the_powerlaw_package_agrees():
 def test_lists_and_tensors_are_taken_as_arrays_are():
     x = pareto(2.2, 200, 1)
     for same in (list(x), torch.tensor(x), torch.tensor(x, requires_grad=True), [torch.tensor(v) for v in x]):
-        assert fit(same) == fit(x) and truncated(same, 1.0) == truncated(x, 1.0)
+        assert fit(same) == fit(x) and fit_truncated(same, 1.0) == fit_truncated(x, 1.0)
         assert bootstrap_p(fit(x), same, count=3, seed=0) == bootstrap_p(fit(x), x, count=3, seed=0)
 
 
@@ -297,8 +297,8 @@ GOOD = pareto(2.0, 100, 0)
         (GOOD + 1j, None, "x of type complex128: real numbers"),
         ([1.0, [2.0]], None, "x is no array"),
         (["a", "b"], None, "x of type"),
-        (GOOD, 0.0, "xmin = 0.0: a positive finite number"),
-        (GOOD, math.inf, "xmin = inf: a positive finite number"),
+        (GOOD, 0.0, "xmin = 0.0: finite positive"),
+        (GOOD, math.inf, "xmin = inf: finite positive"),
         (np.ones(80), None, "x has a single value in its tail"),
         (np.ones(80), 1.0, "x has a single value above xmin = 1"),
     ],
@@ -313,13 +313,13 @@ def test_bad_data(x, xmin, message):
     [
         (GOOD[:49], 1.0, "x has 49 points in all"),
         (GOOD, 50.0, "x has . points above xmin"),
-        (GOOD, -1.0, "xmin = -1.0: a positive"),
+        (GOOD, -1.0, "xmin = -1.0: finite positive"),
         (np.ones(80), 1.0, "x has a single value above xmin = 1"),
     ],
 )
 def test_bad_data_for_a_cut_off(x, xmin, message):
     with pytest.raises(ValueError, match=message):
-        truncated(x, xmin)
+        fit_truncated(x, xmin)
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, True])
@@ -339,7 +339,7 @@ def test_integers_are_refused_by_the_continuous_laws(kind):
     x = np.random.default_rng(0).zipf(2.5, 2000)
     x = list(x) if kind is list else kind(x)
     message = "x has integers and nothing else from .* on: discrete=True"
-    for call in (lambda: fit(x), lambda: fit(x, 1), lambda: truncated(x, 1)):
+    for call in (lambda: fit(x), lambda: fit(x, 1), lambda: fit_truncated(x, 1)):
         with pytest.raises(ValueError, match=message):
             call()
 

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 from deepdynamics import powerlaw
-from deepdynamics.powerlaw import bootstrap_p, fit, fits, truncated, zeta
+from deepdynamics.powerlaw import bootstrap_p, cutoff, fit, fit_truncated, lognormal, zeta
 from deepdynamics.powerlaw.thresholds import least_distant, spread
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,7 +97,7 @@ def test_the_search_is_the_naive_loop_over_all_candidates(seed):
     rng = np.random.default_rng(seed)
     x = np.concatenate([rng.integers(1, 6, 200), 4 + np.minimum(zipf(2.5, 200, seed), 3000)])
     found = fit(x, discrete=True)
-    candidates = [v for v in np.unique(x) if np.sum(x >= v) >= powerlaw.LEAST and v < x.max()]
+    candidates = [v for v in np.unique(x) if np.sum(x >= v) >= powerlaw.LEAST_TAIL and v < x.max()]
     results = {v: naive(x[x >= v], v) for v in candidates}
     best = min(results, key=lambda v: results[v][1])
     assert (found.xmin, found.n_tail, found.discrete) == (best, np.sum(x >= best), True)
@@ -130,7 +130,7 @@ def test_far_from_one_the_laws_of_integers_and_of_real_numbers_are_the_same():
     real, whole = fit(x, 1e5), fit(np.round(x), 1e5, discrete=True)
     assert whole.exponent == pytest.approx(real.exponent, rel=1e-5) and whole.ks == pytest.approx(real.ks, abs=1e-4)
     assert whole.standard_error == pytest.approx(real.standard_error, rel=1e-4)
-    cut, whole_cut = truncated(x, 1e5), truncated(np.round(x), 1e5, discrete=True)
+    cut, whole_cut = fit_truncated(x, 1e5), fit_truncated(np.round(x), 1e5, discrete=True)
     assert whole_cut.ratio == pytest.approx(cut.ratio, abs=1e-3)
 
 
@@ -164,7 +164,7 @@ def test_the_tail_of_the_normal_law(a):
     y = np.array([0.0, 1e-3 / max(a, 1), 1 / max(a, 1), 3.0 if a < 30 else 1e-4])
     direct, far = special.log_ndtr(-(a + y)) - special.log_ndtr(-a), -y * (a + y / 2) - np.log1p(y / a)
     expected = direct if a < 30 else far
-    np.testing.assert_allclose(zeta._log_upper_tail(a, y), expected, rtol=1e-9, atol=1e-13)
+    np.testing.assert_allclose(lognormal._log_upper_tail(a, y), expected, rtol=1e-9, atol=1e-13)
 
 
 @pytest.mark.parametrize("a", [-4.0, 0.0, 1.5, 30.0, 1e4])
@@ -173,8 +173,8 @@ def test_intervals_of_the_normal_law_thick_and_thin(a):
     scale = 1 / max(abs(a), 1)
     for width in scale * 10.0 ** np.arange(-20, 0.5, 0.25):
         y = np.array([0.0, 0.5, 1.0]) * scale
-        whole = zeta._log_interval(a, y, np.full(3, width))
-        halves = [zeta._log_interval(a, y + start, np.full(3, width / 2)) for start in (0, width / 2)]
+        whole = lognormal._log_interval(a, y, np.full(3, width))
+        halves = [lognormal._log_interval(a, y + start, np.full(3, width / 2)) for start in (0, width / 2)]
         np.testing.assert_allclose(np.logaddexp(*halves), whole, atol=1e-8)
 
 
@@ -182,7 +182,7 @@ def test_integers_beyond_the_precision_of_rounding():
     """From 1e15 on x ± 1/2 is hardly a number of its own, and the laws are those of real numbers."""
     x = np.floor(1e15 * np.exp(np.random.default_rng(0).gamma(2.0, 0.3, 3000)))
     whole = fit(x, 1e15, discrete=True)
-    real = fits._against_lognormal(np.log(x / 1e15))
+    real = lognormal.against_power_law(np.log(x / 1e15))
     assert (whole.lognormal_ratio, whole.lognormal_p) == pytest.approx(real, rel=1e-5)
     assert math.isfinite(fit(zipf(1.1, 1000, 0).astype(float).clip(1), 1, discrete=True).lognormal_ratio)
 
@@ -203,7 +203,7 @@ def test_sums_of_the_law_with_a_cut_off(a, cut, top, xmin):
     k = xmin + np.arange(4_000_000.0)
     y, high = np.log(k / xmin), k / xmin * math.exp(-top)
     p = np.exp(-a * y - cut * high)
-    log_norm, moments = fits._truncated_sums(a, cut, top, xmin)
+    log_norm, moments = cutoff.sums(a, cut, top, xmin)
     # The direct sum leaves out what is above 4e6: at a = 2.5 and a cut-off at 1.5e5 e^-27 of the whole.
     assert log_norm == pytest.approx(math.log(p.sum()), abs=1e-10)
     np.testing.assert_allclose(moments, [p @ y / p.sum(), p @ high / p.sum()], rtol=1e-9)
@@ -211,7 +211,7 @@ def test_sums_of_the_law_with_a_cut_off(a, cut, top, xmin):
 
 def test_without_a_cut_off_the_sum_is_zeta():
     for a, xmin in ((2.5, 1.0), (2.0, 1.0), (3.0, 500.0)):
-        log_norm, (mean, _) = fits._truncated_sums(a, 1e-17, 3.0, xmin)
+        log_norm, (mean, _) = cutoff.sums(a, 1e-17, 3.0, xmin)
         assert log_norm == pytest.approx(zeta.log_zeta(a, xmin) + a * math.log(xmin), abs=1e-8)
         assert mean == pytest.approx(zeta._mean_log(np.array(a), np.array(xmin)), rel=1e-6)
 
@@ -219,13 +219,13 @@ def test_without_a_cut_off_the_sum_is_zeta():
 def test_a_cut_off_is_found_where_there_is_one():
     """Geometric numbers are a law with exponent 0 and rate -log(1 - p); standard errors from the Fisher matrix are 0.02
     and 0.001."""
-    found = truncated(np.random.default_rng(0).geometric(0.05, 10_000), 1, discrete=True)
+    found = fit_truncated(np.random.default_rng(0).geometric(0.05, 10_000), 1, discrete=True)
     assert found.exponent == pytest.approx(0, abs=0.08) and found.rate == pytest.approx(-math.log(0.95), abs=0.004)
     assert found.ratio < -1000 and found.p < 1e-100
 
 
 def test_a_power_law_is_seldom_truncated_by_mistake():
-    p = np.array([truncated(zipf(2.5, 300, seed), 1, discrete=True).p for seed in range(100)])
+    p = np.array([fit_truncated(zipf(2.5, 300, seed), 1, discrete=True).p for seed in range(100)])
     # At most a twentieth below 0.05 (the rate is on the edge of what is allowed); 12 of 100 would be 3 deviations more.
     assert (p < 0.05).sum() <= 11 and (p > 0.05).sum() > 50
 
@@ -244,7 +244,7 @@ def test_the_powerlaw_package_agrees():
         ratio, _ = theirs.distribution_compare("power_law", "lognormal")
         assert ours.lognormal_ratio == pytest.approx(ratio, rel=1e-6)
         ratio, _ = theirs.distribution_compare("power_law", "truncated_power_law", nested=True)
-        cut = truncated(rounded, 1, discrete=True)
+        cut = fit_truncated(rounded, 1, discrete=True)
         assert cut.ratio == pytest.approx(ratio, rel=1e-6)
         assert cut.rate == pytest.approx(theirs.truncated_power_law.Lambda, rel=1e-3)
 
@@ -300,14 +300,14 @@ GOOD = zipf(2.5, 200, 0)
         (np.r_[GOOD, 2.5], 1, "x has values such as 2.5: with discrete=True integers"),
         (np.r_[GOOD, 0], 1, "x has 1 values such as 0.0: positive finite"),
         (GOOD, 1.5, "xmin = 1.5: with discrete=True a positive integer"),
-        (GOOD, 0, "xmin = 0: a positive finite number"),
+        (GOOD, 0, "xmin = 0.0: finite positive"),
         (GOOD, 30, "x has .* points above xmin = 30: at least 50"),
         (GOOD[:49], 1, "x has 49 points in all"),
         (np.full(80, 3), 3, "x has a single value above xmin = 3"),
     ],
 )
 def test_bad_data(x, xmin, message):
-    for call in (fit, truncated):
+    for call in (fit, fit_truncated):
         with pytest.raises(ValueError, match=message):
             call(x, xmin, discrete=True)
 

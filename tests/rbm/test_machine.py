@@ -9,7 +9,7 @@ import torch
 from deepdynamics.jacobian import layer_jacobians
 from deepdynamics.networks import generator
 from deepdynamics.rbm import RBM, pretrain
-from deepdynamics.rbm.machine import _Noise
+from deepdynamics.rbm.divergence import BinaryNoise
 from sklearn.neural_network import BernoulliRBM
 
 F64 = torch.float64
@@ -149,7 +149,7 @@ def test_sixteen_bits_round_to_the_nearest():
             assert count == 2**14
             return np.arange(2**16, dtype=np.uint16).view(np.uint64)
 
-    noise = _Noise(generator(0), 2**16, torch.device("cpu"))
+    noise = BinaryNoise(generator(0), 2**16, torch.device("cpu"))
     noise.bits = Table()
     for p in (0.0, 1.0, 0.5, 0.123456, 1e-5, 0.999999, 2**-17 * 1.01, 2**-17 * 0.99):
         for dtype in (torch.float32, F64):
@@ -158,7 +158,7 @@ def test_sixteen_bits_round_to_the_nearest():
 
 
 def test_noise_is_independent():
-    noise = _Noise(generator(0), 4 * 10**5, torch.device("cpu"))
+    noise = BinaryNoise(generator(0), 4 * 10**5, torch.device("cpu"))
     p = torch.tensor([0.1, 0.5, 0.9, 0.02])
     x = noise.sample(p.expand(10**5, 4), torch.empty(10**5, 4))
     assert set(x.unique().tolist()) == {0.0, 1.0}
@@ -364,7 +364,7 @@ def test_means_feed_the_next_layer():
     ("arguments", "message"),
     [
         ({"units": "gaussian"}, "units = 'gaussian': one of binary, continuous"),
-        ({"gain": 0.0}, "gain = 0.0: a finite positive"),
+        ({"gain": 0.0}, "gain = 0.0: finite positive"),
         ({"gain": math.nan}, "gain = nan"),
         ({"visible": 0}, "visible = 0"),
         ({"hidden": 2.5}, "hidden = 2.5"),

@@ -8,6 +8,7 @@ from deepdynamics.ridgelet import (
     evaluate,
     midpoints,
     output_weights,
+    polar_grid,
     reconstruct,
     residual,
     sample_network,
@@ -37,6 +38,22 @@ def test_uniform_inside_a_cell():
     for place in ((a + 3) % 1, (b + 2.5) % 1):
         assert stats.kstest(place, "uniform").pvalue > 1e-3
     assert abs(np.corrcoef((a + 3) % 1, (b + 2.5) % 1)[0, 1]) < 4 / np.sqrt(20_000)
+
+
+def test_cells_of_the_plane_count_by_their_areas():
+    a, areas = polar_grid(2.0, 3, 4)
+    gamma = np.random.default_rng(6).standard_normal((12, 4, 2))
+    sampled_a, sampled_b = sample_parameters(gamma, a, B, 40_000, seed=1, areas=areas)
+    assert sampled_a.shape == (40_000, 2) and sampled_b.shape == (40_000,)
+    rows = np.square(sampled_a[:, None] - a).sum(-1).argmin(1)
+    assert np.array_equal(a[rows], sampled_a)  # points of the grid
+    counts = np.zeros((12, 4))
+    np.add.at(counts, (rows, np.floor(sampled_b + 2.5).astype(int)), 1)
+    mass = np.linalg.norm(gamma, axis=2) * areas[:, None]
+    assert stats.chisquare(counts.ravel(), (mass / mass.sum()).ravel() * 40_000).pvalue > 1e-3
+    assert stats.kstest((sampled_b + 2.5) % 1, "uniform").pvalue > 1e-3
+    with pytest.raises(ValueError, match="a of shape"):
+        sample_parameters(gamma, a, B, 5, 0)
 
 
 def test_outputs_count_by_their_norm():

@@ -1,29 +1,30 @@
 """Activations: the value, the slope and the Gaussian moments of any nonlinearity, named or given as a function."""
 
-from deepdynamics.activations.named import (
-    ELU,
-    GELU,
-    Activation,
-    ActivationLike,
-    Elementwise,
+from deepdynamics.activations.base import Activation
+from deepdynamics.activations.callables import Elementwise
+from deepdynamics.activations.closedforms import (
     Erf,
     Gaussian,
     HardTanh,
     Homogeneous,
     LeakyReLU,
     Linear,
-    Mish,
-    PiecewiseActivation,
     ReLU,
+    Sine,
+    Step,
+)
+from deepdynamics.activations.named import (
+    ELU,
+    GELU,
+    ActivationLike,
+    Mish,
     Sigmoid,
     SiLU,
-    Sine,
-    SmoothActivation,
     Softplus,
-    Step,
     Tanh,
     get,
 )
+from deepdynamics.activations.numerical import PiecewiseActivation, SmoothActivation
 
 __all__ = [
     "ELU",

@@ -14,15 +14,16 @@ of them, return numpy float64 and broadcast.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from torch import Tensor
 
-from deepdynamics._checks import real
+from deepdynamics._checks import Array, Values, count, not_negative, real
 
-Array = NDArray[np.float64]
+__all__ = ["Activation", "backend"]
 
 
 class Activation:
@@ -39,6 +40,10 @@ class Activation:
 
     name: str = ""
 
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> Values: ...
     def __call__(self, x: Any) -> Any:
         """phi(x), elementwise, of a torch tensor or of anything numpy takes.
 
@@ -48,6 +53,10 @@ class Activation:
         """
         raise NotImplementedError
 
+    @overload
+    def slope(self, x: Tensor) -> Tensor: ...
+    @overload
+    def slope(self, x: ArrayLike) -> Values: ...
     def slope(self, x: Any) -> Any:
         """phi'(x), elementwise; at a kink the derivative that torch's autograd takes.
 
@@ -57,25 +66,25 @@ class Activation:
         """
         raise NotImplementedError
 
-    def mean(self, q: ArrayLike) -> Any:
+    def mean(self, q: ArrayLike) -> Values:
         """E phi(√q z).
 
         >>> from deepdynamics import activations
         >>> float(activations.get("relu").mean(2 * np.pi))
         1.0
         """
-        return self._mean(variance("q", q))[()]
+        return self._mean(not_negative("q", q))[()]
 
-    def second_moment(self, q: ArrayLike) -> Any:
+    def second_moment(self, q: ArrayLike) -> Values:
         """E phi(√q z)².
 
         >>> from deepdynamics import activations
         >>> float(activations.get("relu").second_moment(3.0))
         1.5
         """
-        return self._second_moment(variance("q", q))[()]
+        return self._second_moment(not_negative("q", q))[()]
 
-    def second_moment_slope(self, q: ArrayLike) -> Any:
+    def second_moment_slope(self, q: ArrayLike) -> Values:
         """d/dq E phi(√q z)² = E [phi'² + phi phi''](√q z) (Stein's lemma): the slope of a length map with weight
         variance 1.
 
@@ -83,20 +92,18 @@ class Activation:
         >>> float(activations.get("relu").second_moment_slope(3.0))
         0.5
         """
-        return self._second_moment_slope(variance("q", q))[()]
+        return self._second_moment_slope(not_negative("q", q))[()]
 
-    def slope_moment(self, q: ArrayLike, k: int) -> Any:
+    def slope_moment(self, q: ArrayLike, k: int) -> Values:
         """E phi'(√q z)^k for a positive integer k. (The step function's derivative is Dirac's delta: inf for k > 1.)
 
         >>> from deepdynamics import activations
         >>> float(activations.get("relu").slope_moment(3.0, 4))
         0.5
         """
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise ValueError(f"k = {k!r}: a positive integer is allowed")
-        return self._slope_moment(variance("q", q), int(k))[()]
+        return self._slope_moment(not_negative("q", q), count("k", k))[()]
 
-    def covariance(self, qa: ArrayLike, qb: ArrayLike, qab: ArrayLike) -> Any:
+    def covariance(self, qa: ArrayLike, qb: ArrayLike, qab: ArrayLike) -> Values:
         """E phi(u) phi(v), with (u, v) Gaussian of variances qa, qb and covariance (not correlation) qab.
 
         >>> from deepdynamics import activations
@@ -105,7 +112,7 @@ class Activation:
         """
         return self._covariance(*_pair(qa, qb, qab))[()]
 
-    def slope_covariance(self, qa: ArrayLike, qb: ArrayLike, qab: ArrayLike) -> Any:
+    def slope_covariance(self, qa: ArrayLike, qb: ArrayLike, qab: ArrayLike) -> Values:
         """E phi'(u) phi'(v), with (u, v) as in :meth:`covariance`; it is d/dqab of it (Price's theorem).
 
         >>> from deepdynamics import activations
@@ -124,7 +131,7 @@ class Activation:
         >>> float(activations.get("linear").mean_slope(2.0)(0.3))
         1.0
         """
-        checked = variance("q", q)
+        checked = not_negative("q", q)
         second = self._second_moment(checked)
         # 1 - (1 - c)s² removes the square-root singularity that kinks have at c = 1.
         nodes, weights = np.polynomial.legendre.leggauss(16)
@@ -174,21 +181,9 @@ def backend(x: Any) -> tuple[Any, Any]:
     return (torch, x) if isinstance(x, torch.Tensor) else (np, real("x", x))
 
 
-def variance(name: str, q: ArrayLike) -> Array:
-    """Checked: finite numbers, not negative.
-
-    >>> variance("q", [1, 2]).tolist()
-    [1.0, 2.0]
-    """
-    array = real(name, q)
-    if not (np.isfinite(array) & (array >= 0)).all():
-        raise ValueError(f"{name} = {array}: a variance is finite and not negative")
-    return array
-
-
 def _pair(qa: ArrayLike, qb: ArrayLike, qab: ArrayLike) -> tuple[Array, Array, Array]:
     """Checked variances and the correlation; 0 where a variance is 0."""
-    va, vb, covariance = variance("qa", qa), variance("qb", qb), real("qab", qab)
+    va, vb, covariance = not_negative("qa", qa), not_negative("qb", qb), real("qab", qab)
     scale = np.sqrt(va * vb)
     c = np.divide(covariance, scale, out=np.zeros(np.broadcast(covariance, scale).shape), where=scale > 0)
     # √(qa qb) is rounded, so a correlation of 1 may come out a few units in the last place above it

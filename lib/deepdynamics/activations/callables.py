@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from deepdynamics._checks import real
 from deepdynamics.activations.numerical import PiecewiseActivation
 
+__all__ = ["Elementwise"]
+
 
 class Elementwise(PiecewiseActivation):
     """A ``torch.nn.Module`` or another callable on tensors. Tensors go through it as they are; numbers, for the theory,

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import erf, erfc, owens_t
 
-from deepdynamics._checks import real
+from deepdynamics._checks import Array, real
 from deepdynamics.activations import integrals as gauss
 from deepdynamics.activations.base import Activation, backend
 from deepdynamics.activations.numerical import PiecewiseActivation
 
-Array = NDArray[np.float64]
+__all__ = ["Erf", "Gaussian", "HardTanh", "Homogeneous", "LeakyReLU", "Linear", "ReLU", "Sine", "Step"]
 
 
 class Homogeneous(Activation):
@@ -60,6 +59,13 @@ class Homogeneous(Activation):
 
 
 class Linear(Homogeneous):
+    """x.
+
+    >>> linear = Linear()
+    >>> float(linear(2.0)), float(linear.slope(2.0)), float(linear.covariance(1.0, 1.0, 0.5))
+    (2.0, 1.0, 0.5)
+    """
+
     def __init__(self) -> None:
         super().__init__(1.0, 1.0, "linear")
 

@@ -18,8 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
 
-Array = NDArray[np.float64]
-Function = Callable[[Any], Any]
+from deepdynamics._checks import Array
+
+__all__ = [
+    "Function",
+    "blocks",
+    "erf2",
+    "gaussian_mean",
+    "hermite_coefficients",
+    "horner",
+    "inverse",
+    "mehler_terms",
+    "normal",
+    "owen_slopes",
+    "sine",
+]
+
+Function = Callable[[Any], Any]  # of arrays of any shape, elementwise
 
 BLOCK = 2048  # variances treated together: their trapezoid nodes stay in the cache of a core
 MAX_TERMS = 4096  # of a Mehler series

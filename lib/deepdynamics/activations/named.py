@@ -9,15 +9,18 @@ jumps, which are found. What cannot be integrated to that accuracy is a ValueErr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import expit, ndtr
 from torch import nn
 from torch.nn import functional
 
-from deepdynamics.activations.base import Activation
+from deepdynamics._checks import Array, real
+from deepdynamics.activations.base import Activation, backend
 from deepdynamics.activations.callables import Elementwise
 from deepdynamics.activations.closedforms import (
     Erf,
@@ -30,44 +33,163 @@ from deepdynamics.activations.closedforms import (
     Sine,
     Step,
 )
-from deepdynamics.activations.numerical import (
-    ELU,
-    GELU,
-    Mish,
-    PiecewiseActivation,
-    Sigmoid,
-    SiLU,
-    SmoothActivation,
-    Softplus,
-    Tanh,
-)
+from deepdynamics.activations.numerical import PiecewiseActivation, SmoothActivation
 
-__all__ = [
-    "ELU",
-    "GELU",
-    "Activation",
-    "ActivationLike",
-    "Elementwise",
-    "Erf",
-    "Gaussian",
-    "HardTanh",
-    "Homogeneous",
-    "LeakyReLU",
-    "Linear",
-    "Mish",
-    "PiecewiseActivation",
-    "ReLU",
-    "SiLU",
-    "Sigmoid",
-    "Sine",
-    "SmoothActivation",
-    "Softplus",
-    "Step",
-    "Tanh",
-    "get",
-]
+__all__ = ["ELU", "GELU", "ActivationLike", "Mish", "SiLU", "Sigmoid", "Softplus", "Tanh", "get"]
 
 ActivationLike = str | Activation | nn.Module | Callable[[Any], Any]
+
+
+class Tanh(SmoothActivation):
+    """tanh x.
+
+    >>> tanh = Tanh()
+    >>> float(tanh(0.0)), float(tanh.slope(0.0)), float(tanh.mean(2.0))
+    (0.0, 1.0, 0.0)
+    """
+
+    name, strip, parity = "tanh", math.pi / 2, -1
+    _known = True
+
+    def __call__(self, x: Any) -> Any:
+        xp, x = backend(x)
+        return xp.tanh(x)
+
+    def slope(self, x: Any) -> Any:
+        return 1 - self(x) ** 2
+
+
+class Sigmoid(SmoothActivation):
+    """1/(1 + exp(-x)).
+
+    >>> sigmoid = Sigmoid()
+    >>> float(sigmoid(0.0)), float(sigmoid.slope(0.0)), float(sigmoid.mean(2.0))
+    (0.5, 0.25, 0.5)
+    """
+
+    name, strip = "sigmoid", math.pi
+    _known = True
+
+    def __call__(self, x: Any) -> Any:
+        return _sigmoid(x)
+
+    def slope(self, x: Any) -> Any:
+        x = backend(x)[1]
+        return self(x) * self(-x)
+
+    def _mean(self, q: Array) -> Array:
+        return np.full_like(q, 0.5)
+
+
+class Softplus(SmoothActivation):
+    """log(1 + exp(x)).
+
+    >>> softplus = Softplus()
+    >>> round(float(softplus(0.0)), 6), float(softplus.slope(0.0))
+    (0.693147, 0.5)
+    """
+
+    name, strip = "softplus", math.pi
+    _known = True
+
+    def __call__(self, x: Any) -> Any:
+        xp, x = backend(x)
+        return xp.logaddexp(x, 0 * x)
+
+    def slope(self, x: Any) -> Any:
+        return _sigmoid(x)
+
+
+class GELU(SmoothActivation):
+    """x Φ(x), Φ the standard normal distribution function. Entire; the strip is what its growth off the axis allows.
+
+    >>> gelu = GELU()
+    >>> float(gelu(0.0)), float(gelu.slope(0.0))
+    (0.0, 0.5)
+    """
+
+    name, strip = "gelu", math.pi / 2
+    _known = True
+
+    def __call__(self, x: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            return torch.nn.functional.gelu(x)
+        numbers = real("x", x)
+        return numbers * ndtr(numbers)
+
+    def slope(self, x: Any) -> Any:
+        xp, x = backend(x)
+        below = torch.special.ndtr(x) if xp is torch else ndtr(x)
+        return below + x * xp.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+
+
+class SiLU(SmoothActivation):
+    """x/(1 + exp(-x)).
+
+    >>> silu = SiLU()
+    >>> float(silu(0.0)), float(silu.slope(0.0))
+    (0.0, 0.5)
+    """
+
+    name, strip = "silu", math.pi
+    _known = True
+
+    def __call__(self, x: Any) -> Any:
+        x = backend(x)[1]
+        return x * _sigmoid(x)
+
+    def slope(self, x: Any) -> Any:
+        x = backend(x)[1]
+        return _sigmoid(x) * (1 + x * _sigmoid(-x))
+
+
+class Mish(SmoothActivation):
+    """x tanh(log(1 + exp(x))), with poles where (1 + exp(x))² = -1.
+
+    >>> mish = Mish()
+    >>> float(mish(0.0)), round(float(mish.slope(0.0)), 6)
+    (0.0, 0.6)
+    """
+
+    name, strip = "mish", 3 * math.pi / 4
+    _known = True
+
+    def __call__(self, x: Any) -> Any:
+        x = backend(x)[1]
+        return x * self._gate(x)
+
+    def slope(self, x: Any) -> Any:
+        x = backend(x)[1]
+        gate = self._gate(x)
+        return gate + x * (1 - gate**2) * _sigmoid(x)
+
+    @staticmethod
+    def _gate(x: Any) -> Any:
+        """tanh(log(1 + exp(x))), without overflow: with s = sigmoid(-|x|), exp(-|x|) = s/(1 - s)."""
+        xp = backend(x)[0]
+        e = xp.exp(-abs(x))
+        return xp.where(x > 0, (1 + 2 * e) / (1 + 2 * e + 2 * e**2), e * (e + 2) / (e * (e + 2) + 2))
+
+
+class ELU(PiecewiseActivation):
+    """scale · x for x > 0, else scale · alpha (exp(x) - 1).
+
+    >>> elu = ELU()
+    >>> elu([0.0, 2.0]).tolist(), elu.slope([2.0]).tolist()
+    ([0.0, 2.0], [1.0])
+    """
+
+    def __init__(self, alpha: float = 1.0, scale: float = 1.0, name: str = "elu") -> None:
+        self.alpha, self.scale, self.name = alpha, scale, name
+
+    def __call__(self, x: Any) -> Any:
+        xp, x = backend(x)
+        return (self.scale * xp.where(x > 0, x, self.alpha * xp.expm1(xp.clip(x, None, 0))))[()]
+
+    def slope(self, x: Any) -> Any:
+        xp, x = backend(x)
+        return (self.scale * xp.where(x > 0, xp.ones_like(x), self.alpha * xp.exp(xp.clip(x, None, 0))))[()]
+
 
 _SELU = ELU(1.6732632423543772, 1.0507009873554805, "selu")
 _NAMED: dict[str, Activation] = {
@@ -171,3 +293,7 @@ def _wrapped(function: Callable[[Any], Any]) -> Activation:
     if straight and float(phi(0.0)) == 0 and np.isfinite([below[0], above[0]]).all():
         return Homogeneous(below[0], above[0], phi.name)
     return phi
+
+
+def _sigmoid(x: Any) -> Any:
+    return torch.sigmoid(x) if isinstance(x, torch.Tensor) else expit(real("x", x))

@@ -21,17 +21,17 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, ndtr
+from numpy.typing import ArrayLike
 
-from deepdynamics._checks import real
+from deepdynamics._checks import Array, not_negative, real
 from deepdynamics.activations import integrals as gauss
 from deepdynamics.activations import quadrature as piecewise
-from deepdynamics.activations.base import Activation, backend, variance
+from deepdynamics.activations.base import Activation
+from deepdynamics.activations.integrals import Function
+from deepdynamics.activations.interpolation import EqualVariances
+from deepdynamics.activations.pieces import Pieces
 
-Array = NDArray[np.float64]
-Function = Callable[[Any], Any]
+__all__ = ["PiecewiseActivation", "SmoothActivation"]
 
 _TINY = 1e-60  # a variance at which moments of the slope are the limit at 0, kinks there included
 
@@ -52,30 +52,34 @@ class PiecewiseActivation(Activation):
     """
 
     @cached_property
-    def pieces(self) -> piecewise.Pieces:
+    def pieces(self) -> Pieces:
         """Where the function is smooth.
 
         >>> from deepdynamics import activations
         >>> activations.get("elu").pieces.within(2.0)[1].tolist()
         [0.0]
         """
-        return piecewise.Pieces(lambda x: np.stack([self(x), self.slope(x)]), f"activation {self.name}")
+        return Pieces(lambda x: np.stack([self(x), self.slope(x)]), f"activation {self.name}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without its tables, which are made again where they are needed: closures cannot be pickled."""
+        return {name: value for name, value in vars(self).items() if name not in ("pieces", "_equal")}
 
     @cached_property
-    def _equal(self) -> tuple[piecewise.EqualVariances, piecewise.EqualVariances, piecewise.EqualVariances]:
+    def _equal(self) -> tuple[EqualVariances, EqualVariances, EqualVariances]:
         """Of equal variances and a correlation: E phi phi, E phi' phi', and ``mean_slope``."""
 
         def differences(q: Array, c: Array) -> Array:
-            square = piecewise.pair_mean(lambda u, v: (self(u) - self(v)) ** 2, q, q, c, self.pieces)
+            square = piecewise.pair_mean(lambda u, v: np.asarray((self(u) - self(v)) ** 2), q, q, c, self.pieces)
             same = c == 1
             out = np.divide(square, 2 * q * (1 - c), out=np.empty_like(square), where=~same)
             out[same] = self._slope_moment(q[same], 2)
             return out
 
         return (
-            piecewise.EqualVariances(lambda q, c: self._pairs(self, q, q, c)),
-            piecewise.EqualVariances(self._slope_pairs),
-            piecewise.EqualVariances(differences),
+            EqualVariances(lambda q, c: self._pairs(self, q, q, c)),
+            EqualVariances(self._slope_pairs),
+            EqualVariances(differences),
         )
 
     def rule(self, q: float) -> tuple[Array, Array]:
@@ -89,7 +93,7 @@ class PiecewiseActivation(Activation):
         return piecewise.rule(q, self.pieces)
 
     def mean_slope(self, q: ArrayLike) -> Callable[[ArrayLike], Array]:
-        checked = variance("q", q)
+        checked = not_negative("q", q)
         return lambda c: self._equal[2](checked, real("c", c))
 
     def _mean(self, q: Array) -> Array:
@@ -183,9 +187,11 @@ class SmoothActivation(PiecewiseActivation):
 
     @cached_property
     def _longest(self) -> float:
-        """The largest variance at which the series is used: 0 where the function is not what it says."""
+        """The largest variance at which the series is used: 0 where the function is not what it says. The classes of
+        the library say ``_known``: the tests hold them against quadrature.
+        """
         limit = 40 * (2 * self.strip / math.pi) ** 2
-        if type(self).__module__ == __name__:  # the tests hold them against quadrature
+        if "_known" in vars(type(self)):
             return limit
         for q in np.array([0.05, 1.0, 0.7 * limit])[:, None]:
             half = q / 2
@@ -243,7 +249,7 @@ class SmoothActivation(PiecewiseActivation):
         >>> bool(abs((a**2).sum() - activations.get("tanh").second_moment(1.0)) < 1e-13)
         True
         """
-        checked = variance("q", q)
+        checked = not_negative("q", q)
         if (checked > self._longest).any():
             raise ValueError(
                 f"q = {checked}: at most {self._longest:g} is allowed for {self.name}, whose series is short"
@@ -256,7 +262,7 @@ class SmoothActivation(PiecewiseActivation):
         return full
 
     def mean_slope(self, q: ArrayLike) -> Callable[[ArrayLike], Array]:
-        checked = variance("q", q)
+        checked = not_negative("q", q)
         if checked.max(initial=0.0) > self._longest:
             return super().mean_slope(checked)
         squares = self.hermite_coefficients(checked) ** 2
@@ -284,145 +290,3 @@ class SmoothActivation(PiecewiseActivation):
         b = a if qb is qa else gauss.hermite_coefficients(f, qb, self.strip, parity, terms)[0]
         stride = ks[1] - ks[0]
         return gauss.horner(a * b, c**stride) * c ** ks[0]
-
-
-class Tanh(SmoothActivation):
-    name, strip, parity = "tanh", math.pi / 2, -1
-
-    def __call__(self, x: Any) -> Any:
-        xp, x = backend(x)
-        return xp.tanh(x)
-
-    def slope(self, x: Any) -> Any:
-        return 1 - self(x) ** 2
-
-
-class Sigmoid(SmoothActivation):
-    """1/(1 + exp(-x)).
-
-    >>> sigmoid = Sigmoid()
-    >>> float(sigmoid(0.0)), float(sigmoid.slope(0.0)), float(sigmoid.mean(2.0))
-    (0.5, 0.25, 0.5)
-    """
-
-    name, strip = "sigmoid", math.pi
-
-    def __call__(self, x: Any) -> Any:
-        return _sigmoid(x)
-
-    def slope(self, x: Any) -> Any:
-        x = backend(x)[1]
-        return self(x) * self(-x)
-
-    def _mean(self, q: Array) -> Array:
-        return np.full_like(q, 0.5)
-
-
-class Softplus(SmoothActivation):
-    """log(1 + exp(x)).
-
-    >>> softplus = Softplus()
-    >>> round(float(softplus(0.0)), 6), float(softplus.slope(0.0))
-    (0.693147, 0.5)
-    """
-
-    name, strip = "softplus", math.pi
-
-    def __call__(self, x: Any) -> Any:
-        xp, x = backend(x)
-        return xp.logaddexp(x, 0 * x)
-
-    def slope(self, x: Any) -> Any:
-        return _sigmoid(x)
-
-
-class GELU(SmoothActivation):
-    """x Φ(x), Φ the standard normal distribution function. Entire; the strip is what its growth off the axis allows.
-
-    >>> gelu = GELU()
-    >>> float(gelu(0.0)), float(gelu.slope(0.0))
-    (0.0, 0.5)
-    """
-
-    name, strip = "gelu", math.pi / 2
-
-    def __call__(self, x: Any) -> Any:
-        if isinstance(x, torch.Tensor):
-            return torch.nn.functional.gelu(x)
-        numbers = real("x", x)
-        return numbers * ndtr(numbers)
-
-    def slope(self, x: Any) -> Any:
-        xp, x = backend(x)
-        below = torch.special.ndtr(x) if xp is torch else ndtr(x)
-        return below + x * xp.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-
-
-class SiLU(SmoothActivation):
-    """x/(1 + exp(-x)).
-
-    >>> silu = SiLU()
-    >>> float(silu(0.0)), float(silu.slope(0.0))
-    (0.0, 0.5)
-    """
-
-    name, strip = "silu", math.pi
-
-    def __call__(self, x: Any) -> Any:
-        x = backend(x)[1]
-        return x * _sigmoid(x)
-
-    def slope(self, x: Any) -> Any:
-        x = backend(x)[1]
-        return _sigmoid(x) * (1 + x * _sigmoid(-x))
-
-
-class Mish(SmoothActivation):
-    """x tanh(log(1 + exp(x))), with poles where (1 + exp(x))² = -1.
-
-    >>> mish = Mish()
-    >>> float(mish(0.0)), round(float(mish.slope(0.0)), 6)
-    (0.0, 0.6)
-    """
-
-    name, strip = "mish", 3 * math.pi / 4
-
-    def __call__(self, x: Any) -> Any:
-        x = backend(x)[1]
-        return x * self._gate(x)
-
-    def slope(self, x: Any) -> Any:
-        x = backend(x)[1]
-        gate = self._gate(x)
-        return gate + x * (1 - gate**2) * _sigmoid(x)
-
-    @staticmethod
-    def _gate(x: Any) -> Any:
-        """tanh(log(1 + exp(x))), without overflow: with s = sigmoid(-|x|), exp(-|x|) = s/(1 - s)."""
-        xp = backend(x)[0]
-        e = xp.exp(-abs(x))
-        return xp.where(x > 0, (1 + 2 * e) / (1 + 2 * e + 2 * e**2), e * (e + 2) / (e * (e + 2) + 2))
-
-
-class ELU(PiecewiseActivation):
-    """scale · x for x > 0, else scale · alpha (exp(x) - 1).
-
-    >>> elu = ELU()
-    >>> elu([0.0, 2.0]).tolist(), elu.slope([2.0]).tolist()
-    ([0.0, 2.0], [1.0])
-    """
-
-    def __init__(self, alpha: float = 1.0, scale: float = 1.0, name: str = "elu") -> None:
-        self.alpha, self.scale, self.name = alpha, scale, name
-
-    def __call__(self, x: Any) -> Any:
-        xp, x = backend(x)
-        return (self.scale * xp.where(x > 0, x, self.alpha * xp.expm1(xp.clip(x, None, 0))))[()]
-
-    def slope(self, x: Any) -> Any:
-        xp, x = backend(x)
-        return (self.scale * xp.where(x > 0, xp.ones_like(x), self.alpha * xp.exp(xp.clip(x, None, 0))))[()]
-
-
-def _sigmoid(x: Any) -> Any:
-    return torch.sigmoid(x) if isinstance(x, torch.Tensor) else expit(real("x", x))

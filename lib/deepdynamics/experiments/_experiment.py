@@ -16,6 +16,7 @@ import numpy as np
 import xarray
 
 from deepdynamics import data
+from deepdynamics._checks import one_of
 from deepdynamics._progress import bar
 from deepdynamics.experiments._table import module_of
 
@@ -71,9 +72,7 @@ def points(**axes: Iterable[Any]) -> list[Point]:
 
 def at_scale(scale: str, *, live: list[Point], paper: list[Point]) -> list[Point]:
     """The points of one of the two scales; ValueError for another."""
-    if scale not in ("live", "paper"):
-        raise ValueError(f"scale = {scale!r}: 'live' or 'paper' is needed")
-    return live if scale == "live" else paper
+    return live if one_of("scale", scale, ("live", "paper")) == "live" else paper
 
 
 def experiment_of(key: str) -> Experiment:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from deepdynamics._checks import tensor
 
+__all__ = ["freeness_defects"]
+
 
 def freeness_defects(matrices: Sequence[Tensor | ArrayLike]) -> dict[tuple[int, ...], float]:
     """tr X°_i X°_j and tr X°_i X°_j X°_i X°_j for all i < j, by the words (i, j) and (i, j, i, j), with X° = X - tr X

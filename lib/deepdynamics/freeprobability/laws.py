@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
 from deepdynamics import activations
-from deepdynamics._checks import plain, real
+from deepdynamics._checks import Array, count, not_negative, number, plain, positive, real
 from deepdynamics.activations.integrals import erf2, normal
-from deepdynamics.freeprobability.continuation import followed, newton_step
+from deepdynamics.freeprobability.continuation import Complex, followed, newton_step, no_nan
 
-Array = NDArray[np.float64]
-Complex = NDArray[np.complex128]
+__all__ = [
+    "DerivativeLaw",
+    "fuss_catalan_density",
+    "fuss_catalan_moment",
+    "marchenko_pastur",
+    "moment_generating",
+    "multiply_marchenko_pastur",
+]
 
 _NODES, _REACH = 600, 9.5  # of the trapezoid rule for smooth activations, on half an axis
 
@@ -31,9 +36,7 @@ def fuss_catalan_moment(k: ArrayLike, depth: int) -> Array:
     >>> fuss_catalan_moment([1, 2, 3], 4).round(6)
     array([ 1.,  5., 35.])
     """
-    k, L = real("k", k), checked_depth(depth)
-    if not (k >= 0).all():
-        raise ValueError("k: numbers that are not negative are allowed")
+    k, L = not_negative("k", k), count("depth", depth)
     return np.asarray(np.exp(gammaln((L + 1) * k + 1) - gammaln(k + 1) - gammaln(L * k + 1)) / (L * k + 1))
 
 
@@ -47,7 +50,7 @@ def fuss_catalan_density(lam: ArrayLike, depth: int) -> Array:
     >>> float(fuss_catalan_density(2.0, 1).round(9)), round(1 / (2 * math.pi), 9)
     (0.159154943, 0.159154943)
     """
-    lam, L = numbers("lam", lam), checked_depth(depth)
+    lam, L = no_nan("lam", lam), count("depth", depth)
     inside = (lam > 0) & (lam < (L + 1) ** (L + 1) / L**L)
     target = np.log(lam[inside])
 
@@ -76,9 +79,7 @@ def marchenko_pastur(x: ArrayLike, ratio: float) -> Array:
     >>> float(marchenko_pastur(1.0, 1.0).round(6)), float(marchenko_pastur(5.0, 1.0))
     (0.275664, 0.0)
     """
-    if not 0 < ratio < math.inf:
-        raise ValueError(f"ratio = {ratio}: a positive finite number is allowed")
-    x = numbers("x", x)
+    ratio, x = number("ratio", ratio, positive), no_nan("x", x)
     left, right = (1 - math.sqrt(ratio)) ** 2, (1 + math.sqrt(ratio)) ** 2
     inside = np.clip(x, left, right)
     root = np.sqrt((inside - left) * (right - inside))
@@ -103,9 +104,7 @@ def multiply_marchenko_pastur(points: ArrayLike, weights: ArrayLike, ratio: floa
     array([ 2.        +0.j, -0.30094415+0.j])
     """
     law = DerivativeLaw(real("points", points), real("weights", weights))
-    if not 0 < ratio < math.inf:
-        raise ValueError(f"ratio = {ratio}: a positive finite number is allowed")
-    z, ratio = np.asarray(plain(z), dtype=np.complex128), float(ratio)
+    z, ratio = np.asarray(plain(z), dtype=np.complex128), number("ratio", ratio, positive)
     if not np.isfinite(z).all():
         raise ValueError(f"z = {z}: finite numbers are allowed")
     flat = z.ravel()
@@ -239,9 +238,7 @@ class DerivativeLaw:
         >>> round(law.moment(2) / law.moment(1) ** 2 - 1, 6)
         0.01332
         """
-        if not 0 < q < math.inf:
-            raise ValueError(f"q = {q}: a positive finite variance is allowed")
-        phi, q = activations.get(activation), float(q)
+        phi, q = activations.get(activation), number("q", q, positive)
         if isinstance(phi, activations.Homogeneous) and phi.below**2 == phi.above**2:
             return cls(np.array([phi.above**2]), np.ones(1))
         if isinstance(phi, activations.Homogeneous):
@@ -287,21 +284,13 @@ class DerivativeLaw:
         return float(self.weights @ self.points**k)
 
 
-def checked_depth(depth: int) -> int:
-    if isinstance(depth, bool) or not isinstance(depth, Integral) or depth < 1:
-        raise ValueError(f"depth = {depth!r}: a positive integer is allowed")
-    return int(depth)
+def moment_generating(law: DerivativeLaw, N: Any) -> tuple[Complex, Complex, Complex]:
+    """m = E d/(N - d), 1 + m = E N/(N - d) without cancellation, and the derivative of m by N, at numbers N (n,).
 
-
-def numbers(name: str, value: ArrayLike) -> Array:
-    array = real(name, value)
-    if np.isnan(array).any():
-        raise ValueError(f"{name} = {array}: real numbers are allowed")
-    return array
-
-
-def _mean(law: DerivativeLaw, N: Any) -> tuple[Complex, Complex, Complex]:
-    """m = E d/(N - d), 1 + m = E N/(N - d) without cancellation, and the derivative of m by N."""
+    >>> m, more, slope = moment_generating(DerivativeLaw.one(), [3.0])
+    >>> m.real.tolist(), more.real.tolist(), slope.real.tolist()
+    ([0.5], [1.5], [-0.25])
+    """
     N = np.asarray(N, dtype=np.complex128)
     inverse = 1 / (N[:, None] - law.points)
     weighted = law.weights * law.points

@@ -21,14 +21,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 
-from deepdynamics.freeprobability.continuation import _HEIGHT, between, followed, newton_step
-from deepdynamics.freeprobability.laws import DerivativeLaw, _mean, checked_depth, numbers
+from deepdynamics._checks import Array, count, number, one_of, positive
+from deepdynamics.freeprobability.continuation import HEIGHT, Complex, between, followed, newton_step, no_nan
+from deepdynamics.freeprobability.laws import DerivativeLaw, moment_generating
 
-Array = NDArray[np.float64]
-Complex = NDArray[np.complex128]
+__all__ = ["JacobianSpectrum"]
 
 
 class JacobianSpectrum:
@@ -52,12 +52,9 @@ class JacobianSpectrum:
     def __init__(
         self, depth: int, law: DerivativeLaw, weights: str = "orthogonal", weight_var: float | None = None
     ) -> None:
-        if weights not in ("orthogonal", "gaussian"):
-            raise ValueError(f'weights = {weights!r}: "orthogonal" or "gaussian" is allowed')
-        if weight_var is not None and not 0 < weight_var < math.inf:
-            raise ValueError(f"weight_var = {weight_var}: a positive finite number is allowed")
-        self.depth, self.law, self.weights = checked_depth(depth), law, weights
-        self.weight_var = 1 / law.moment(1) if weight_var is None else float(weight_var)
+        self.depth, self.law = count("depth", depth), law
+        self.weights = one_of("weights", weights, ("orthogonal", "gaussian"))
+        self.weight_var = 1 / law.moment(1) if weight_var is None else number("weight_var", weight_var, positive)
         if not abs(self.depth * math.log(self.weight_var * law.moment(1))) < 600:
             raise ValueError(f"depth = {depth}, weight_var = {weight_var}: the mean of λ is out of range")
 
@@ -138,14 +135,14 @@ class JacobianSpectrum:
         >>> JacobianSpectrum(2, DerivativeLaw.one(), "gaussian").density([-1.0, 0.0, 1.0, 7.0]).round(6)
         array([0.      , 0.      , 0.178979, 0.      ])
         """
-        lam = numbers("lam", lam)
+        lam = no_nan("lam", lam)
         left, right = self.bulk
         inside = (lam > max(left, 0.0)) & (lam < right)
         found, flat = np.zeros(lam.shape), lam[inside]
-        _, more, _ = _mean(self.law, self._on_the_axis(flat))
+        _, more, _ = moment_generating(self.law, self._on_the_axis(flat))
         density = -more.imag / (math.pi * flat)
         for place, mass in self.atoms:  # at a small height they are Lorentzians
-            density -= mass / math.pi * _HEIGHT * flat / ((flat - place) ** 2 + (_HEIGHT * flat) ** 2)
+            density -= mass / math.pi * HEIGHT * flat / ((flat - place) ** 2 + (HEIGHT * flat) ** 2)
         found[inside] = np.maximum(density, 0.0)
         return found
 
@@ -156,7 +153,7 @@ class JacobianSpectrum:
         >>> JacobianSpectrum(3, DerivativeLaw.bernoulli(0.5)).cdf([-1.0, 0.0, math.inf]).tolist()
         [0.0, 0.5, 1.0]
         """
-        lam = numbers("lam", lam)
+        lam = no_nan("lam", lam)
         positive = (lam > 0) & np.isfinite(lam)
         share = np.where(lam > 0, 1.0, 0.0)
         share[lam == 0] = sum(mass for place, mass in self.atoms if place == 0)
@@ -165,12 +162,12 @@ class JacobianSpectrum:
 
     def _share(self, flat: Array) -> Array:
         N, L = self._on_the_axis(flat), self.depth
-        m, more, _ = _mean(self.law, N)
+        m, more, _ = moment_generating(self.law, N)
         rest = (L - 1) * np.log(more) if self.weights == "orthogonal" else L * m - np.log(more)
         potential = L * (np.log(1 - self.law.points / N[:, None]) @ self.law.weights) + rest
         share = 1 - potential.imag / math.pi
         for place, mass in self.atoms:  # a step, not the arc tangent that it is at a small height
-            smooth = 0.5 + np.arctan((flat - place) / (_HEIGHT * flat)) / math.pi
+            smooth = 0.5 + np.arctan((flat - place) / (HEIGHT * flat)) / math.pi
             share += mass * ((flat >= place * (1 - 1e-12)) - smooth)
         return np.clip(share, 0.0, 1.0)
 
@@ -196,7 +193,7 @@ class JacobianSpectrum:
 
         def value(t: Any) -> Any:
             N = np.atleast_1d(N_of(np.asarray(t)))
-            m, more, _ = _mean(self.law, N)
+            m, more, _ = moment_generating(self.law, N)
             good = allowed(m.real)
             return np.where(good, sign * self._log_z(N, m, more).real, np.inf)
 
@@ -214,7 +211,7 @@ class JacobianSpectrum:
             return np.zeros(0, np.complex128)
         height = 20 * (lam + self.lambda_max)
         start = (lam + 1j * height) * (self.law.moment(1) / self.mean)
-        return followed(self._newton, start.astype(np.complex128), lam, height, _HEIGHT * lam)
+        return followed(self._newton, start.astype(np.complex128), lam, height, HEIGHT * lam)
 
     def _newton(self, z: Complex, N: Complex) -> Complex:
         """Solutions of z(N) = z, from a good guess."""
@@ -222,7 +219,7 @@ class JacobianSpectrum:
         N = N.copy()
         for _ in range(60):
             part = N[todo]
-            m, more, slope = _mean(self.law, part)
+            m, more, slope = moment_generating(self.law, part)
             r = self._log_z(part, m, more) - np.log(z[todo])
             r -= 2j * math.pi * np.round(r.imag / (2 * math.pi))
             if self.weights == "orthogonal":

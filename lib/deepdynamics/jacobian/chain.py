@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from deepdynamics import activations
-from deepdynamics._checks import Numbers, parameter, tensor
+from deepdynamics._checks import Numbers, count, parameter, tensor
 from deepdynamics.networks import MLP, Layer
 
 __all__ = ["layer_factor", "mlp_jacobians", "multiplied"]
@@ -60,9 +60,7 @@ def mlp_jacobians(net: MLP, X: Numbers, depth: int | None = None) -> Tensor:
     if not isinstance(net, MLP):
         raise ValueError(f"net is of type {type(net).__name__}: an MLP is allowed")
     layers = net.layers
-    depth = len(layers) if depth is None else depth
-    if not 1 <= depth <= len(layers):
-        raise ValueError(f"depth = {depth}: 1 to {len(layers)} are allowed")
+    depth = count("depth", len(layers) if depth is None else depth, most=len(layers))
     width = net.widths[0]
     states = tensor("X", X, None if isinstance(X, Tensor) else parameter([net]))
     if states.ndim != 2 or states.shape[1] != width or not torch.isfinite(states).all():

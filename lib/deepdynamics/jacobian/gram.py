@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deepdynamics._checks import Numbers, tensor
+from deepdynamics._checks import Numbers, count, tensor
 
 __all__ = [
     "DETERMINED",
@@ -57,8 +57,7 @@ def leading_vectors(J: Numbers, k: int) -> tuple[Tensor, Tensor]:
             [0.]], dtype=torch.float64))
     """
     J = _checked(J)
-    if not 1 <= k <= min(J.shape[-2:]):
-        raise ValueError(f"k = {k}: 1 to {min(J.shape[-2:])} are allowed")
+    k = count("k", k, most=min(J.shape[-2:]))
     s, vectors = (found[..., :k] for found in eigenpairs(_smaller_gram(J)))
     if J.shape[-2] <= J.shape[-1]:
         vectors = J.mT @ vectors / s.clamp(min=torch.finfo(s.dtype).tiny)[..., None, :]

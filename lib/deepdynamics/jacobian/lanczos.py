@@ -15,7 +15,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from deepdynamics._checks import Numbers
+from deepdynamics._checks import Numbers, count
 from deepdynamics.jacobian.bases import inner, orthonormal, random_rows
 from deepdynamics.jacobian.golubkahan import Bidiagonalisation
 from deepdynamics.jacobian.inputs import Map, along, check_one_input, floating
@@ -217,8 +217,7 @@ def _triplets(
         raise ValueError(f"k = {k}: an integer from 1 to min(out, in) = min({out}, {x.numel()}) is allowed")
     if not 0 < tol < 1:
         raise ValueError(f"tol = {tol}: a number between 0 and 1 is allowed")
-    if block < 1:
-        raise ValueError(f"block = {block}: a positive integer is allowed")
+    block = count("block", block)
     limit = 40 * k + 4000 if max_products is None else max_products
     draws = generator(seed)
     with torch.no_grad():

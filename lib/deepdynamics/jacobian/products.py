@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from torch import Tensor
 
-from deepdynamics._checks import Numbers, tensor
+from deepdynamics._checks import Numbers, count, tensor
 from deepdynamics.jacobian.dense import layer_jacobians
 from deepdynamics.jacobian.inputs import Map
 
@@ -47,8 +47,7 @@ def product_singular_values(factors: Sequence[Numbers], *, sweeps: int = 25) -> 
     >>> [f"{s / math.log(10):.3f}" for s in (logs[0], logs[-1])]
     ['1.674', '-55.724']
     """
-    if sweeps < 1:
-        raise ValueError(f"sweeps = {sweeps}: a positive integer is allowed")
+    sweeps = count("sweeps", sweeps)
     matrices = [tensor(f"factors[{i}]", factor) for i, factor in enumerate(factors)]
     *_, (log_scale, T, rows) = _graded_products(matrices)
     values = _graded_log_singular_values(log_scale, T, sweeps)

@@ -13,6 +13,7 @@ exact dynamics are in :mod:`deepdynamics.lineardynamics`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepdynamics._checks import Numbers, tensor
-from deepdynamics.networks import Seed, generator, haar
+from deepdynamics._checks import Numbers, count, number, one_of, positive, sizes, tensor
+from deepdynamics.networks import Seed, gaussian, generator, haar
 
 __all__ = [
     "Descent",
@@ -74,12 +75,12 @@ def random_weights(widths: Sequence[int], init: str, *, runs: int, scale: float 
     >>> torch.linalg.svdvals(product(W)).allclose(torch.ones(5, 2, dtype=torch.float64))
     True
     """
-    _check_init(init, runs, scale)
-    draw = generator(seed)
+    one_of("init", init, ("gaussian", "orthogonal"))
+    runs, scale, draw = count("runs", runs), number("scale", scale, positive), generator(seed)
     layers = []
-    for n_in, n_out in pairwise(widths):
+    for n_in, n_out in pairwise(sizes("widths", widths, fewest=2)):
         if init == "gaussian":
-            layers.append(scale * torch.randn(runs, n_out, n_in, generator=draw, dtype=torch.float64) / n_in**0.5)
+            layers.append(scale * gaussian((runs, n_out, n_in), seed=draw) / n_in**0.5)
         else:
             layers.append(scale * torch.stack([haar(n_out, n_in, seed=draw) for _ in range(runs)]))
     return layers
@@ -99,17 +100,13 @@ def decoupled_weights(correlation: Numbers, initial: Numbers, depth: int, *, wid
     """
     correlation = tensor("correlation", correlation)
     modes = min(correlation.shape[-2:])
-    if depth < 1 or width < modes:
-        raise ValueError(f"depth = {depth}, width = {width}: at least 1 and at least {modes}, the modes, are allowed")
-    u0 = tensor("initial", initial, like=correlation).to(correlation)
-    if not (torch.isfinite(u0) & (u0 > 0)).all():
-        raise ValueError(f"initial = {initial!r}: finite positive strengths are allowed")
+    depth, width = count("depth", depth), count("width", width, least=modes)
+    u0 = _positive("initial", initial, correlation)
     draw, batch = generator(seed), correlation.shape[:-2]
     U, _, Vh = torch.linalg.svd(correlation, full_matrices=False)
 
     def frame() -> Tensor:
-        count = int(torch.tensor(batch).prod()) if batch else 1
-        frames = torch.stack([haar(width, modes, seed=draw) for _ in range(count)])
+        frames = torch.stack([haar(width, modes, seed=draw) for _ in range(math.prod(batch))])
         return frames.to(correlation).reshape(*batch, width, modes)
 
     frames = [Vh.mT, *(frame() for _ in range(depth - 1)), U]
@@ -136,7 +133,7 @@ def descend(
     >>> product(end.weights).allclose(S)
     True
     """
-    _check_steps(steps, every)
+    steps, every = count("steps", steps, least=0), count("every", every)
     like = _like(*weights, correlation, covariance)
     layers, correlation = _layers(weights, like), tensor("correlation", correlation, like)
     covariance = None if covariance is None else tensor("covariance", covariance, like)
@@ -201,21 +198,21 @@ def steps_to_learn(
     >>> steps_to_learn([torch.zeros(1, 2, 2)], S, learning_rates=[0.5, 1.0], limit=10)
     tensor([[3., 1.]], dtype=torch.float64)
     """
-    _check_steps(limit, 1)
+    limit = count("limit", limit, least=0)
     if not 0 < share < 1:
         raise ValueError(f"share = {share}: a number between 0 and 1 is allowed")
     like = _like(*weights, correlation, covariance)
     layers, correlation = _layers(weights, like), tensor("correlation", correlation, like)
     covariance = None if covariance is None else tensor("covariance", covariance, like)
     rates = _rate(learning_rates, layers[0])
-    networks, count = layers[0].shape[0], rates.numel()
+    networks, trials = layers[0].shape[0], rates.numel()
     target = correlation.expand(networks, *correlation.shape[-2:])
     second = None if covariance is None else covariance.expand(networks, *covariance.shape[-2:])
     best = target if second is None else torch.linalg.solve(second, target, left=False)
-    goal = excess_loss(torch.zeros_like(target), target, second).repeat_interleave(count)
-    layers = [layer.repeat_interleave(count, 0) for layer in layers]
-    best, rate = best.repeat_interleave(count, 0), rates.reshape(-1, 1, 1).repeat(networks, 1, 1)
-    second = None if second is None else second.repeat_interleave(count, 0)
+    goal = excess_loss(torch.zeros_like(target), target, second).repeat_interleave(trials)
+    layers = [layer.repeat_interleave(trials, 0) for layer in layers]
+    best, rate = best.repeat_interleave(trials, 0), rates.reshape(-1, 1, 1).repeat(networks, 1, 1)
+    second = None if second is None else second.repeat_interleave(trials, 0)
     alive, found = torch.arange(len(goal)), torch.full((len(goal),), torch.inf, dtype=torch.float64)
     for step in range(limit + 1):
         below = _partial_products(layers)
@@ -232,7 +229,7 @@ def steps_to_learn(
             alive, goal, best, rate, error = (a[stay] for a in (alive, goal, best, rate, error))
             second = None if second is None else second[stay]
         _update(layers, below, error, rate)
-    return found.reshape(networks, count)
+    return found.reshape(networks, trials)
 
 
 def pretrained_weights(
@@ -259,14 +256,15 @@ def pretrained_weights(
     >>> bool(orthogonality_defect(W[0]).max() < 0.01)
     True
     """
-    if min(width, layers, runs) < 1 or not scale > 0:
-        raise ValueError(f"width, layers, runs, scale = {width}, {layers}, {runs}, {scale}: positive ones are allowed")
-    _check_steps(steps, 1)
+    width, layers, runs = count("width", width), count("layers", layers), count("runs", runs)
+    scale, steps = number("scale", scale, positive), count("steps", steps, least=0)
     draw, stack, covariance = generator(seed), [], tensor("covariance", covariance)
     second = covariance.expand(runs, *covariance.shape)
     for _ in range(layers):
         n = second.shape[-1]
-        A, B = (scale * torch.randn(runs, *shape, generator=draw).to(covariance) for shape in ((width, n), (n, width)))
+        single = torch.get_default_dtype()
+        shapes = ((runs, width, n), (runs, n, width))
+        A, B = (scale * gaussian(shape, seed=draw, dtype=single).to(covariance) for shape in shapes)
         for _ in range(steps):
             carried = A * second[:, None] if second.ndim == 2 else A @ second  # A Σ
             change_A = B.mT @ B @ carried - (B.mT * second[:, None] if second.ndim == 2 else B.mT @ second)
@@ -344,19 +342,10 @@ def _update(layers: list[Tensor], below: list[Tensor], error: Tensor, rate: Tens
 
 
 def _rate(learning_rate: Numbers, like: Tensor) -> Tensor:
-    rate = tensor("learning_rate", learning_rate, like).to(like)
-    if not (torch.isfinite(rate) & (rate > 0)).all():
-        raise ValueError(f"learning_rate = {learning_rate!r}: finite positive numbers are allowed")
+    rate = _positive("learning_rate", learning_rate, like)
     return rate.reshape(-1, 1, 1) if rate.ndim else rate
 
 
-def _check_steps(steps: int, every: int) -> None:
-    if steps < 0 or every < 1:
-        raise ValueError(f"steps = {steps}, every = {every}: not negative and at least 1 are allowed")
-
-
-def _check_init(init: str, runs: int, scale: float) -> None:
-    if init not in ("gaussian", "orthogonal"):
-        raise ValueError(f"init = {init!r}: gaussian and orthogonal are allowed")
-    if runs < 1 or not 0 < scale < float("inf"):
-        raise ValueError(f"runs = {runs}, scale = {scale}: at least 1 and a positive number are allowed")
+def _positive(name: str, value: Numbers, like: Tensor) -> Tensor:
+    positive(name, value)
+    return tensor(name, value, like).to(like)

@@ -15,13 +15,11 @@ x = u/s and T = D s^{2-2/D} t/τ the equation is dT = dx / (x^p (1 - x)) with p 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import digamma, expit, wrightomega
 
-from deepdynamics._checks import Numbers, real
+from deepdynamics._checks import Array, Numbers, Values, not_negative, positive, real
 
 __all__ = ["learning_time", "mode_strength"]
 
@@ -30,7 +28,7 @@ _ITERATIONS, _TERMS = 60, 60
 
 def mode_strength(
     t: Numbers, singular_value: Numbers, initial: Numbers, tau: Numbers, weight_layers: Numbers = 2
-) -> NDArray[np.float64]:
+) -> Values:
     """Strength u(t) of a mode under τ du/dt = D u^{2-2/D} (s - u), u(0) = ``initial``, D = ``weight_layers``.
 
     D = 2: u = s / (1 + (s/u0 - 1) e^{-2 s t/τ}), eq. (12) of Saxe et al. (2014); D = 1: u = s - (s - u0) e^{-t/τ}.
@@ -45,7 +43,7 @@ def mode_strength(
     array([0.1   , 1.4837, 2.    ])
     """
     named = {"singular_value": singular_value, "initial": initial, "tau": tau}
-    parts = [_checked("t", t, positive=False), *(_checked(*pair) for pair in named.items()), _depth(weight_layers)]
+    parts = [not_negative("t", t), *(positive(*pair) for pair in named.items()), _depth(weight_layers)]
     t, s, u0, tau, depth = (np.array(a) for a in np.broadcast_arrays(*parts))
     u = np.empty_like(t)
     one, two = depth == 1, depth == 2
@@ -61,7 +59,7 @@ def mode_strength(
 
 def learning_time(
     singular_value: Numbers, initial: Numbers, final: Numbers, tau: Numbers, weight_layers: Numbers = 2
-) -> NDArray[np.float64]:
+) -> Values:
     """Time from strength ``initial`` to strength ``final`` of a mode with D = ``weight_layers`` weight layers.
 
     t = τ ∫ du / (D u^{2-2/D} (s - u)) from u0 to uf. D = 2: t = τ/(2s) · ln[uf (s - u0) / (u0 (s - uf))], eq. (11) of
@@ -78,7 +76,7 @@ def learning_time(
     array([  4.595,   5.582, 108.18 ])
     """
     named = {"singular_value": singular_value, "initial": initial, "final": final, "tau": tau}
-    parts = [*(_checked(*pair) for pair in named.items()), _depth(weight_layers)]
+    parts = [*(positive(*pair) for pair in named.items()), _depth(weight_layers)]
     s, u0, uf, tau, depth = (np.array(a) for a in np.broadcast_arrays(*parts))
     wrong = (uf - u0) * (s - uf) < 0
     if wrong.any():
@@ -93,14 +91,12 @@ def learning_time(
     return (tau * _unit_time(s, depth) * time)[()]
 
 
-def _unit_time(s: NDArray[Any], depth: NDArray[Any]) -> NDArray[Any]:
+def _unit_time(s: Array, depth: Array) -> Array:
     """dt/dT for τ = 1: 1/(D s^{2-2/D}); in the limit of N_l·t, 1/s²."""
     return 1 / (np.where(np.isinf(depth), 1.0, depth) * s ** (2 - 2 / depth))
 
 
-def _time_up(
-    x0: NDArray[Any], c0: NDArray[Any], x1: NDArray[Any], c1: NDArray[Any], depth: NDArray[Any]
-) -> NDArray[Any]:
+def _time_up(x0: Array, c0: Array, x1: Array, c1: Array, depth: Array) -> Array:
     """∫ dx / (x^p (1 - x)) from x0 to x1 > x0, both below 1; c = 1 - x.
 
     1/(x^p (1-x)) = x^{-p} + x^{1-p} + x^{2-p}/(1-x): two powers, whose differences are taken without cancellation, and
@@ -110,22 +106,20 @@ def _time_up(
     return _power(x0, x1, e - 1) + _power(x0, x1, e) + _tail(x1, c1, e) - _tail(x0, c0, e)
 
 
-def _time_down(
-    w0: NDArray[Any], c0: NDArray[Any], w1: NDArray[Any], c1: NDArray[Any], depth: NDArray[Any]
-) -> NDArray[Any]:
+def _time_down(w0: Array, c0: Array, w1: Array, c1: Array, depth: Array) -> Array:
     """∫ dx / (x^p (x - 1)) from x1 to x0 > x1, both above 1: ∫ w^{p-1} / (1 - w) dw with w = 1/x, c = 1 - w."""
     p = 2 - 2 / depth
     return _power(w0, w1, p) + _tail(w1, c1, p) - _tail(w0, c0, p)
 
 
-def _power(a: NDArray[Any], b: NDArray[Any], exponent: NDArray[Any]) -> NDArray[Any]:
+def _power(a: Array, b: Array, exponent: Array) -> Array:
     """(b^k - a^k) / k, and log(b/a) for k = 0."""
     log = np.log(b / a)
     safe = np.where(exponent == 0, 1.0, exponent)
     return np.where(exponent == 0, log, a**exponent * np.expm1(exponent * log) / safe)
 
 
-def _tail(x: NDArray[Any], c: NDArray[Any], e: NDArray[Any]) -> NDArray[Any]:
+def _tail(x: Array, c: Array, e: Array) -> Array:
     """∫_0^x w^{1+e} / (w (1 - w)) dw = x^e Σ_{k>=1} x^k / (k + e), with c = 1 - x; inf at x = 1.
 
     Beyond x = 1/2 the same function as a series in c, which has the logarithm in front (DLMF 15.8.10). scipy's hyp2f1
@@ -145,7 +139,7 @@ def _tail(x: NDArray[Any], c: NDArray[Any], e: NDArray[Any]) -> NDArray[Any]:
     return np.where(c > 0, np.where(x <= 0.5, x**e * near, x ** (1 + e) * far), np.inf)
 
 
-def _grow(time: NDArray[Any], x0: NDArray[Any], depth: NDArray[Any]) -> NDArray[Any]:
+def _grow(time: Array, x0: Array, depth: Array) -> Array:
     """x < 1 at the reduced time, D >= 3. With y = log(x/(1-x)) and q = 1 - 2/D, dT = (1 + e^{-y})^q dy is concave in y.
 
     (1 + e^{-y})^q <= 1 + e^{-qy} gives, through Wright's omega function, a start that is below the root by a bounded
@@ -159,29 +153,27 @@ def _grow(time: NDArray[Any], x0: NDArray[Any], depth: NDArray[Any]) -> NDArray[
         y = np.where(constant < 0, -np.log(omega) / q, constant + omega / q)
     y = np.maximum(y, y0)
 
-    def step(y: NDArray[Any]) -> NDArray[Any]:
+    def step(y: Array) -> Array:
         x = expit(y)
         return (time - _time_up(x0, 1 - x0, x, expit(-y), depth)) * x**q
 
     return np.maximum(expit(_newton(y, y0, time, step)), x0)
 
 
-def _decay(time: NDArray[Any], x0: NDArray[Any], depth: NDArray[Any]) -> NDArray[Any]:
+def _decay(time: Array, x0: Array, depth: Array) -> Array:
     """x >= 1 at the reduced time, D >= 3. With y = log(x/(x-1)), dT = (1 - e^{-y})^q dy is convex in y."""
     q, at_rest = 1 - 2 / depth, x0 == 1
     w0 = 1 / np.where(at_rest, 2.0, x0)
     y0 = -np.log1p(-w0)
 
-    def step(y: NDArray[Any]) -> NDArray[Any]:
+    def step(y: Array) -> Array:
         w = -np.expm1(-y)
         return (time - _time_down(w0, 1 - w0, w, np.exp(-y), depth)) / w**q
 
     return np.where(at_rest, 1.0, np.minimum(-1 / np.expm1(-_newton(y0 + time, y0, time, step)), x0))
 
 
-def _newton(
-    y: NDArray[Any], lowest: NDArray[Any], time: NDArray[Any], step: Callable[[NDArray[Any]], NDArray[Any]]
-) -> NDArray[Any]:
+def _newton(y: Array, lowest: Array, time: Array, step: Callable[[Array], Array]) -> Array:
     """Newton's method; where y passes 40, x is 1 to working precision and y stays.
 
     The times are known to a relative 1e-16, and dy/dT <= 1: smaller steps than that are noise.
@@ -194,16 +186,7 @@ def _newton(
     raise RuntimeError(f"mode_strength: Newton's method still moves by {np.abs(change).max():.1g}")
 
 
-def _checked(name: str, numbers: Numbers, positive: bool = True) -> NDArray[np.float64]:
-    value = real(name, numbers)
-    good = np.isfinite(value) & ((value > 0) if positive else (value >= 0))
-    if not good.all():
-        allowed = "finite positive numbers" if positive else "finite numbers that are not negative"
-        raise ValueError(f"{name} = {value[~good][0]}: {allowed} are allowed")
-    return value
-
-
-def _depth(weight_layers: Numbers) -> NDArray[np.float64]:
+def _depth(weight_layers: Numbers) -> Array:
     depth = real("weight_layers", weight_layers)
     good = (depth >= 1) & (np.isinf(depth) | (depth == np.floor(depth)))
     if not good.all():

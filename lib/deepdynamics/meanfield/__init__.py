@@ -1,9 +1,10 @@
 """Mean field theory of wide random networks, and networks of finite width beside it."""
 
 from deepdynamics.meanfield import gain, simulation
-from deepdynamics.meanfield.fields import MeanField, Trajectory
+from deepdynamics.meanfield.fields import MeanField
 from deepdynamics.meanfield.maps import Autocorrelation, ResidualMeanField, convolutional_map, recurrent_autocorrelation
 from deepdynamics.meanfield.phases import CriticalPoint, PhaseDiagram, critical_weight_var, phase_diagram
+from deepdynamics.meanfield.randomlayer import Trajectory
 
 __all__ = [
     "Autocorrelation",

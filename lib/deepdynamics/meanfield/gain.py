@@ -13,20 +13,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from deepdynamics import activations
-from deepdynamics._checks import real, sizes, tensor
+from deepdynamics._checks import Array, count, not_negative, number, one_of, positive, tensor
 from deepdynamics.activations import ActivationLike
 from deepdynamics.jacobian.chain import layer_factor, multiplied
-from deepdynamics.networks import Seed, generator, haar
+from deepdynamics.networks import Seed, gaussian, generator, weight_matrices
 
-Array = NDArray[np.float64]
+__all__ = [
+    "WEIGHTS",
+    "GainTheory",
+    "factors",
+    "jacobians",
+    "network",
+    "second_moments",
+    "sphere",
+    "theory",
+]
 
 WEIGHTS = ("orthogonal", "gaussian")
 
@@ -64,8 +72,8 @@ def theory(activation: ActivationLike, gain: ArrayLike, input_var: ArrayLike, de
     ([4.0, 1.0, 0.25], [1.0, 0.25, 0.0625])
     """
     phi = activations.get(activation)
-    g, start = np.broadcast_arrays(_not_negative("gain", gain), _not_negative("input_var", input_var))
-    second_moment = np.empty((_count("depth", depth, least=0) + 1, *g.shape))
+    g, start = np.broadcast_arrays(not_negative("gain", gain), not_negative("input_var", input_var))
+    second_moment = np.empty((count("depth", depth, least=0) + 1, *g.shape))
     mean_square = np.ones_like(second_moment)
     second_moment[0] = start
     for layer in range(depth):
@@ -75,36 +83,14 @@ def theory(activation: ActivationLike, gain: ArrayLike, input_var: ArrayLike, de
     return GainTheory(second_moment, mean_square)
 
 
-def draw(weights: str, widths: Sequence[int], *, seed: Seed) -> list[Tensor]:
-    """Weight matrices of a network with ``widths`` = (input, …, output), first layer first, each (out, in), float64.
-
-    "orthogonal": Haar with orthonormal columns, or rows where a layer narrows; "gaussian": independent N(0, 1/in).
-    ValueError for another name, fewer than two widths, or a width below 1.
-
-    >>> [tuple(W.shape) for W in draw("orthogonal", (5, 3, 3), seed=0)]
-    [(3, 5), (3, 3)]
-    """
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights = {weights!r}: one of {', '.join(WEIGHTS)} is allowed")
-    widths = sizes(widths)
-    if len(widths) < 2:
-        raise ValueError(f"widths = {widths}: at least an input and an output width are needed")
-    source = generator(seed)
-    shapes = [(_count("widths", n_out), _count("widths", n_in)) for n_in, n_out in pairwise(widths)]
-    if weights == "orthogonal":
-        return [haar(*shape, seed=source) for shape in shapes]
-    return [torch.randn(shape, generator=source, dtype=torch.float64) / shape[1] ** 0.5 for shape in shapes]
-
-
 def sphere(width: int, variance: float, *, seed: Seed) -> Tensor:
     """An input in a random direction with exactly ‖x‖²/width = ``variance``, float64.
 
     >>> round(float(sphere(7, 0.1, seed=0).square().mean()), 12)
     0.1
     """
-    if not 0 < variance < np.inf:
-        raise ValueError(f"variance = {variance}: a positive number is allowed")
-    x = torch.randn(_count("width", width), generator=generator(seed), dtype=torch.float64)
+    variance = number("variance", variance, positive)
+    x = gaussian((count("width", width),), seed=seed)
     return x * (width * variance) ** 0.5 / x.norm()
 
 
@@ -114,11 +100,11 @@ def second_moments(
     """The mean square of the states of every layer, ‖x^l‖²/N_l, of inputs x (n, in) at each of the ``gains`` (m,):
     (depth + 1, m, n), entry 0 the input.
 
-    >>> second_moments(draw("gaussian", (5, 3), seed=0), torch.ones(4, 5), [0.5, 1.0], "tanh").shape
+    >>> second_moments(weight_matrices("gaussian", (5, 3), seed=0), torch.ones(4, 5), [0.5, 1.0], "tanh").shape
     torch.Size([2, 2, 4])
     """
     phi = activations.get(activation)
-    g = torch.as_tensor(_not_negative("gains", gains))[:, None, None]
+    g = torch.as_tensor(not_negative("gains", gains))[:, None, None]
     x = tensor("x", x).double()
     state = x.expand(len(g), *x.shape)
     rows = [state.square().mean(-1)]
@@ -138,8 +124,7 @@ def factors(
     [1.5, 1.5]
     """
     phi = activations.get(activation)
-    _not_negative("gain", gain)
-    state, gain = tensor("x", x), float(gain)
+    state, gain = tensor("x", x), number("gain", gain, not_negative)
     if state.ndim != 1:
         raise ValueError(f"x of shape {tuple(state.shape)}: one input, without a batch axis, is allowed")
     found = []
@@ -170,8 +155,8 @@ def jacobians(
     >>> jacobians("orthogonal", [0.5, 1.0], width=5, depth=3, networks=2).shape
     torch.Size([2, 2, 5, 5])
     """
-    phi, gains = activations.get(activation), real("gains", gains)
-    found = torch.empty(_count("networks", networks), len(gains), width, width, dtype=torch.float64)
+    phi, gains = activations.get(activation), not_negative("gains", gains)
+    found = torch.empty(count("networks", networks), len(gains), width, width, dtype=torch.float64)
     for n in range(networks):
         matrices, x = network(weights, width=width, depth=depth, input_var=input_var, seed=seed, number=n)
         for i, gain in enumerate(gains):
@@ -189,18 +174,6 @@ def network(
     (3, torch.Size([5]))
     """
     source = generator(np.random.default_rng([seed, number]))
-    matrices = draw(weights, (width,) * (_count("depth", depth) + 1), seed=source)
+    widths = (width,) * (count("depth", depth) + 1)
+    matrices = weight_matrices(one_of("weights", weights, WEIGHTS), widths, seed=source)
     return matrices, sphere(width, input_var, seed=source)
-
-
-def _not_negative(name: str, value: ArrayLike) -> Array:
-    array = real(name, value)
-    if not (np.isfinite(array) & (array >= 0)).all():
-        raise ValueError(f"{name} = {value!r}: finite numbers, not negative, are allowed")
-    return array
-
-
-def _count(name: str, value: int, *, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} = {value!r}: an integer of at least {least} is allowed")
-    return int(value)

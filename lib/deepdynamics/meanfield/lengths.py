@@ -14,16 +14,18 @@ from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize.elementwise import find_root
 
-from deepdynamics.activations.base import Activation
-from deepdynamics.activations.closedforms import Homogeneous
+from deepdynamics._checks import Array
+from deepdynamics.activations import Activation, Homogeneous
 
-Array = NDArray[np.float64]
+__all__ = ["divergence", "falling_root", "fixed_length", "fixed_lengths"]
 
 _LOG_Q = np.unique(np.concatenate([np.arange(-37, -14), np.arange(-14, 14, 0.25), np.arange(14, 47.0)]))
 _ONE = int(np.searchsorted(_LOG_Q, 0.0))
 _NO_BIAS = 1e-290  # below, floats lose digits
 _ROUNDING = 4e-13  # of V(q)/q - 1
+_NO_BRACKET = -1  # scipy's status
 _BLOCK = 4096  # networks whose tables are in memory together
 
 
@@ -71,15 +73,15 @@ def fixed_lengths(phi: Activation, weight_var: float, bias_var: float) -> Array:
             turn = _turn(phi, w, b, low, high, excess[i : i + 2], slope[i : i + 2])
             cells = [] if turn is None else [(low, turn), (turn, high)]
         for left, right in cells:
-            sign = np.sign(_one_excess(phi, w, b, left))
-            signed = partial(_signed_excess, phi, w, b, sign)
-            found.append(float(np.exp(root(signed, np.array([left]), np.array([right])))[0]))
+            sign = np.sign(_one_excess(phi, np.array([left]), w, b))
+            root = falling_root(partial(_signed_excess, phi), np.array([left]), np.array([right]), w, b, sign)
+            found.append(float(np.exp(root)[0]))
     floor = weight_var * float(phi.second_moment(0.0)) + bias_var
     if floor == 0:
         return np.array([0.0, *found])
     if len(excess) and excess[0] < 0:  # below the grid
-        signed = partial(_signed_excess, phi, w, b, np.ones(1))
-        found.insert(0, float(np.exp(root(signed, np.log([floor / 2]), log_q[:1]))[0]))
+        root = falling_root(partial(_one_excess, phi), np.log([floor / 2]), log_q[:1], w, b)
+        found.insert(0, float(np.exp(root)[0]))
     return np.array(found)
 
 
@@ -118,8 +120,8 @@ def _table(phi: Activation) -> tuple[Array, Array, Array, ValueError | None]:
                 raise
             limit = error
             break
-        moments.append(moment)
-        slopes.append(slope)
+        moments.append(np.asarray(moment))
+        slopes.append(np.asarray(slope))
     known = sum(map(len, moments))
     return np.exp(_LOG_Q)[:known], np.concatenate(moments), np.concatenate(slopes), limit
 
@@ -132,11 +134,11 @@ def _excess(phi: Activation, w: Array, b: Array) -> tuple[Array, Array, Array]:
     return log_q, mapped / q - 1, w[:, None] * by_q - mapped / q
 
 
-def _signed_excess(phi: Activation, w: Array, b: Array, sign: Array, log_q: Array) -> Array:
-    return sign * _one_excess(phi, w, b, log_q)
+def _signed_excess(phi: Activation, log_q: Array, w: Array, b: Array, sign: Array) -> Array:
+    return sign * _one_excess(phi, log_q, w, b)
 
 
-def _one_excess(phi: Activation, w: Array, b: Array, log_q: Array) -> Array:
+def _one_excess(phi: Activation, log_q: Array, w: Array, b: Array) -> Array:
     return np.asarray(np.log(w * phi.second_moment(np.exp(log_q)) + b) - log_q)
 
 
@@ -159,8 +161,7 @@ def _next_to_one(phi: Activation, w: Array, b: Array) -> Array:
     todo = found | bottom
     q = np.where(up, np.nan, 0.0)
     if todo.any():
-        v, c = w[todo], b[todo]
-        q[todo] = np.exp(root(lambda x: _one_excess(phi, v, c, x), low_x[todo], high_x[todo]))
+        q[todo] = np.exp(falling_root(partial(_one_excess, phi), low_x[todo], high_x[todo], w[todo], b[todo]))
     return q
 
 
@@ -205,38 +206,20 @@ def _turn(phi: Activation, w: Array, b: Array, low: float, high: float, excess: 
         q = np.exp(x)
         return np.asarray(np.sign(slope[0]) * (w * phi.second_moment_slope(q) - (w * phi.second_moment(q) + b) / q))
 
-    turn = root(by_log_q, np.array([low]), np.array([high]))
-    return float(turn[0]) if (_one_excess(phi, w, b, turn) * excess[0] < 0).all() else None
+    turn = falling_root(by_log_q, np.array([low]), np.array([high]))
+    return float(turn[0]) if (_one_excess(phi, turn, w, b) * excess[0] < 0).all() else None
 
 
-def root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """Where a function that acts elementwise falls through 0, with f(low) >= 0 >= f(high) up to rounding.
+def falling_root(f: Callable[..., Array], low: Array, high: Array, *args: Array) -> Array:
+    """Where f(x, *args), which acts elementwise on arrays (n,), falls through 0, by Chandrupatla's method (1997), to
+    rounding; f(low) >= 0 >= f(high). An end at which rounding has taken this sign is the root. RuntimeError where f is
+    not finite.
 
-    Chandrupatla's method (1997): inverse quadratic interpolation with bisection as its guard, on all elements at once.
-
-    >>> root(lambda x: 2 - x**2, np.zeros(1), 2 * np.ones(1)).round(12)
-    array([1.41421356])
+    >>> falling_root(lambda x, a: a - x**2, np.zeros(2), 2 * np.ones(2), np.array([2.0, 1.0])).round(12)
+    array([1.41421356, 1.        ])
     """
-    a, b = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))
-    fa, fb = np.maximum(f(a), 0), np.minimum(f(b), 0)
-    t = np.full(a.shape, 0.5)
-    for _ in range(100):
-        x = a + t * (b - a)
-        fx = f(x)
-        same = np.sign(fx) == np.sign(fa)
-        c, fc = np.where(same, a, b), np.where(same, fa, fb)
-        b, fb = np.where(same, b, a), np.where(same, fb, fa)
-        a, fa = x, fx
-        best = np.where(np.abs(fa) < np.abs(fb), a, b)
-        smallest = np.minimum(np.abs(fa), np.abs(fb))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            limit = (4e-16 * np.abs(best) + 1e-17) / np.abs(b - c)
-            xi, ratio = (a - b) / (c - b), (fa - fb) / (fc - fb)
-            guess = fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
-        done = (smallest == 0) | ~(limit <= 0.5)
-        if done.all():
-            return best
-        trusted = (ratio**2 < xi) & ((1 - ratio) ** 2 < 1 - xi)
-        t = np.clip(np.where(trusted, guess, 0.5), limit, 1 - limit)
-        t = np.where(done, 0.0, t)  # stays where it is
-    raise RuntimeError(f"no root to float precision after 100 steps; residual {np.nanmax(smallest):.1e}")
+    found = find_root(f, (low, high), args=args, tolerances={"xatol": 1e-17})
+    end = found.status == _NO_BRACKET
+    if not (found.success | end).all():
+        raise RuntimeError(f"no root of a function with values {found.f_bracket[0]}, {found.f_bracket[1]} at the ends")
+    return np.where(end, np.where(found.f_bracket[0] <= 0, low, high), found.x)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from deepdynamics import activations
+from deepdynamics._checks import Array, not_negative, number
 from deepdynamics.activations import ActivationLike
-from deepdynamics.meanfield.fields import MeanField, _RandomLayer, _scalar_variance, _Unpackable
-from deepdynamics.meanfield.lengths import root
+from deepdynamics.meanfield.fields import MeanField
+from deepdynamics.meanfield.lengths import falling_root
+from deepdynamics.meanfield.randomlayer import RandomLayer, Unpackable
 from deepdynamics.meanfield.simulation import gram_matrix, kernel_offsets
 
-Array = NDArray[np.float64]
+__all__ = ["Autocorrelation", "ResidualMeanField", "convolutional_map", "recurrent_autocorrelation"]
 
 
-class ResidualMeanField(_RandomLayer):
+class ResidualMeanField(RandomLayer):
     """Residual layers h + W phi(h) + b (Yang and Schoenholz 2017): ``length_map``, ``gradient_factor``,
     ``trajectory``, ``gradient_trajectory`` and ``simulate`` as in :class:`MeanField`. Lengths grow at every layer, so
     there is no fixed point and no phase.
@@ -29,7 +31,7 @@ class ResidualMeanField(_RandomLayer):
 
 
 @dataclass(frozen=True)
-class Autocorrelation(_Unpackable):
+class Autocorrelation(Unpackable):
     """The stationary state of a recurrent network: variance of a unit, and its correlations at lags >= 0.
 
     >>> variance, lags, correlations = recurrent_autocorrelation("tanh", 2.0)
@@ -55,7 +57,7 @@ def recurrent_autocorrelation(activation: ActivationLike, weight_var: float) -> 
     >>> round(recurrent_autocorrelation("tanh", 4.0).variance, 6) < MeanField("tanh", 4.0, 0.0).q_star
     True
     """
-    phi, w = activations.get(activation), _scalar_variance("weight_var", weight_var)
+    phi, w = activations.get(activation), number("weight_var", weight_var, not_negative)
     if w * phi.slope(0.0) ** 2 <= 1:
         raise ValueError(f"weight_var = {w:g}: activity dies; more than {1 / phi.slope(0.0) ** 2:g} is allowed")
     nodes, weights = np.polynomial.legendre.leggauss(40)
@@ -67,7 +69,7 @@ def recurrent_autocorrelation(activation: ActivationLike, weight_var: float) -> 
         return w / q * c * (phi.covariance(wide, wide, wide * c[..., None] * t) @ weights)
 
     one = np.ones(1)
-    log_q = root(
+    log_q = falling_root(
         lambda x: integral(np.exp(x), one) - 1, np.log(1e-9 * one), np.log(MeanField(phi, w, 0.0).q_star * one)
     )
     q = np.exp(log_q)
@@ -94,10 +96,9 @@ def convolutional_map(
     >>> convolutional_map("linear", 1.0, 0.0, np.eye(3), 3).tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    sigma = gram_matrix(covariance)
-    offsets = kernel_offsets(kernel_size)
+    weight, bias = number("weight_var", weight_var, not_negative), number("bias_var", bias_var, not_negative)
+    sigma, offsets = gram_matrix(covariance), kernel_offsets(kernel_size)
     lengths = np.diag(sigma)
     products = activations.get(activation).covariance(lengths[:, None], lengths[None, :], sigma)
     windows = sum(np.roll(products, (-offset, -offset), axis=(0, 1)) for offset in offsets)
-    weight, bias = _scalar_variance("weight_var", weight_var), _scalar_variance("bias_var", bias_var)
-    return weight * windows / len(offsets) + bias
+    return np.asarray(weight * windows / len(offsets) + bias)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepdynamics import activations
-from deepdynamics._checks import finite
-from deepdynamics.activations import ActivationLike
-from deepdynamics.activations.base import Activation
-from deepdynamics.meanfield.fields import _order_parameters, _phase, _scale_free, _Unpackable
-from deepdynamics.meanfield.lengths import fixed_length, root
+from deepdynamics._checks import Array, Values, not_negative
+from deepdynamics.activations import Activation, ActivationLike
+from deepdynamics.meanfield.lengths import falling_root, fixed_length
+from deepdynamics.meanfield.orderparameters import order_parameters, phase, scale_free
+from deepdynamics.meanfield.randomlayer import Unpackable
 
-Array = NDArray[np.float64]
+__all__ = ["CriticalPoint", "PhaseDiagram", "critical_weight_var", "phase_diagram"]
 
 
 @dataclass(frozen=True)
-class CriticalPoint(_Unpackable):
+class CriticalPoint(Unpackable):
     """Where chi_1 = 1: the weight variance and the fixed point of the length there.
 
     >>> weight_var, q_star = critical_weight_var("tanh", 0.0)
@@ -27,12 +26,12 @@ class CriticalPoint(_Unpackable):
     (1.0, 0.0)
     """
 
-    weight_var: Any
-    q_star: Any
+    weight_var: Values
+    q_star: Values
 
 
 @dataclass(frozen=True)
-class PhaseDiagram(_Unpackable):
+class PhaseDiagram(Unpackable):
     """The order parameters on a grid, arrays of shape (len(bias_vars), len(weight_vars)); nan where there is none.
 
     Unpacks into q_star, chi_1, c_star, chi_c_star, xi_q, xi_c, xi_grad, phase.
@@ -67,10 +66,8 @@ def critical_weight_var(activation: ActivationLike, bias_var: ArrayLike) -> Crit
     >>> print(round(weight_var, 9), round(q_star, 9))
     1.76095464 0.570047882
     """
-    phi, bias = activations.get(activation), finite("bias_var", bias_var)
-    if (bias < 0).any():
-        raise ValueError(f"bias_var = {bias}: a variance is not negative")
-    if _scale_free(phi):
+    phi, bias = activations.get(activation), not_negative("bias_var", bias_var)
+    if scale_free(phi):
         if bias.any():
             raise ValueError(f"bias_var = {bias}: {phi.name} has a critical point at bias_var = 0 only")
         if not phi.slope_moment(1.0, 2):
@@ -84,29 +81,31 @@ def critical_weight_var(activation: ActivationLike, bias_var: ArrayLike) -> Crit
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(phi.second_moment(q) / phi.slope_moment(q, 2))
 
+    def missing(log_q: Array, bias: Array) -> Array:
+        return bias + ratio(np.exp(log_q)) - np.exp(log_q)
+
     grid = np.linspace(np.log(1e-6), np.log(1e3), 120)
     flat, q = bias.ravel(), np.full(bias.size, np.nan)
     if phi.second_moment(0.0) == 0 and phi.slope(0.0) != 0:
         q = np.where(_reached(phi, np.zeros(flat.shape), flat), 0.0, q)
-    above = flat[:, None] + ratio(np.exp(grid)) - np.exp(grid) < 0
+    above = missing(grid, flat[:, None]) < 0
     crossings = above[:, 1:] & ~above[:, :-1]
     for number in range(1, 1 + int(crossings.sum(1).max(initial=0))):  # the first that lengths approach
         todo = np.flatnonzero(np.isnan(q) & (crossings.sum(1) >= number))
         if len(todo) == 0:
             continue
         cell = (crossings[todo].cumsum(1) == number).argmax(1)
-        missing = lambda x, b=flat[todo]: b + ratio(np.exp(x)) - np.exp(x)  # noqa: E731
-        found = np.exp(root(missing, grid[cell], grid[cell + 1]))
+        found = np.exp(falling_root(missing, grid[cell], grid[cell + 1], flat[todo]))
         q[todo] = np.where(_reached(phi, found, flat[todo]), found, np.nan)
     if np.isnan(q).any():
         raise ValueError(f"{phi.name} has no critical point with bias_var = {bias}, q* between 1e-6 and 1e3")
     q_star = q.reshape(bias.shape)
-    return CriticalPoint((1 / phi.slope_moment(q_star, 2))[()], q_star[()])
+    return CriticalPoint(1 / phi.slope_moment(q_star, 2), q_star[()])
 
 
 def _reached(phi: Activation, q: Array, bias_var: Array) -> NDArray[np.bool_]:
     """Whether lengths approach q from 1 in the critical network with this q."""
-    found = fixed_length(phi, 1 / phi.slope_moment(q, 2), bias_var)
+    found = fixed_length(phi, np.asarray(1 / phi.slope_moment(q, 2)), bias_var)
     return np.asarray(np.abs(found - q) <= 1e-6 * q + 1e-9)
 
 
@@ -120,14 +119,14 @@ def phase_diagram(activation: ActivationLike, weight_vars: ArrayLike, bias_vars:
     """
     phi = activations.get(activation)
     weights, biases = _axis("weight_vars", weight_vars), _axis("bias_vars", bias_vars)
-    fields_ = _order_parameters(phi, *np.meshgrid(weights, biases))
+    found = order_parameters(phi, *np.meshgrid(weights, biases))
     return PhaseDiagram(
-        **fields_, phase=_phase(fields_["chi_1"]), activation=phi.name, weight_vars=weights, bias_vars=biases
+        **found, phase=phase(found["chi_1"]), activation=phi.name, weight_vars=weights, bias_vars=biases
     )
 
 
 def _axis(name: str, values: ArrayLike) -> Array:
-    array = finite(name, values)
-    if array.ndim != 1 or not len(array) or (array < 0).any():
-        raise ValueError(f"{name} = {values!r}: a list of variances, not negative, is allowed")
+    array = not_negative(name, values)
+    if array.ndim != 1 or not len(array):
+        raise ValueError(f"{name} = {values!r}: a list of variances is allowed")
     return array

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from deepdynamics import activations
-from deepdynamics._checks import real, tensor
+from deepdynamics._checks import Array, count, not_negative, number, one_of, real, tensor
 from deepdynamics.activations import ActivationLike
+from deepdynamics.networks import gaussian, gaussian_
 
-Array = NDArray[np.float64]
+__all__ = ["Seed", "convolutional", "forward", "gradients", "gram_matrix", "kernel_offsets", "recurrent"]
+
 Seed = int | np.random.Generator
 
 
@@ -81,9 +83,9 @@ def gradients(
     >>> gradients("tanh", 2.0, 0.1, 1.0, width=50, depth=3, networks=2).shape
     (2, 4)
     """
-    _one_of("readout", readout, ("gaussian", "ones"))
-    _one_of("feedback", feedback, ("transposed", "independent"))
-    phi, start = activations.get(activation), gram_matrix([[float(real("q0", q0))]])
+    one_of("readout", readout, ("gaussian", "ones"))
+    one_of("feedback", feedback, ("transposed", "independent"))
+    phi, start = activations.get(activation), gram_matrix([[number("q0", q0, not_negative)]])
     draw = _Draw(count("width", width), weight_var, bias_var, seed)
     squares = np.empty((count("networks", networks), count("depth", depth, least=0) + 1))
     for nets in _chunks(networks, width**2):
@@ -179,10 +181,9 @@ class _Draw:
     """
 
     def __init__(self, width: int, weight_var: float, bias_var: float, seed: Seed) -> None:
-        for name, variance in {"weight_var": weight_var, "bias_var": bias_var}.items():
-            if not (np.isfinite(variance) and variance >= 0):
-                raise ValueError(f"{name} = {variance}: a variance is finite and not negative")
-        self.width, self.weight_var, self.bias_var = width, float(weight_var), float(bias_var)
+        self.width = width
+        self.weight_var = number("weight_var", weight_var, not_negative)
+        self.bias_var = number("bias_var", bias_var, not_negative)
         self.entropy = int(seed.integers(2**63)) if isinstance(seed, np.random.Generator) else int(seed)
         self._single, self._double = torch.empty(0), torch.empty(0, dtype=torch.float64)
 
@@ -192,7 +193,7 @@ class _Draw:
 
     def _normal(self, nets: range, columns: int, *key: int) -> torch.Tensor:
         size = (self.width, columns)
-        return torch.stack([torch.randn(size, generator=self._generator(n, *key), dtype=torch.float64) for n in nets])
+        return torch.stack([gaussian(size, seed=self._generator(n, *key)) for n in nets])
 
     def weights(self, nets: range, layer: int, *, copy: bool = False, tap: int = 0) -> torch.Tensor:
         """Matrices (nets, width, width) in a buffer that the next call overwrites (fresh pages cost more than the
@@ -202,7 +203,7 @@ class _Draw:
             self._single = torch.empty(len(nets), self.width, self.width)
             self._double = torch.empty(self._single.shape, dtype=torch.float64)
         for row, net in zip(self._single, nets, strict=True):
-            row.normal_(generator=self._generator(net, 1 + copy, layer, tap))
+            gaussian_(row, seed=self._generator(net, 1 + copy, layer, tap))
         return torch.mul(self._single, (self.weight_var / self.width) ** 0.5, out=self._double)
 
     def bias(self, nets: range, layer: int) -> torch.Tensor:
@@ -253,19 +254,3 @@ def kernel_offsets(kernel_size: int) -> range:
     if count("kernel_size", kernel_size) % 2 == 0:
         raise ValueError(f"kernel_size = {kernel_size}: an odd number is allowed")
     return range(-(kernel_size // 2), kernel_size // 2 + 1)
-
-
-def count(name: str, value: int, *, least: int = 1) -> int:
-    """Checked: an integer of at least ``least``.
-
-    >>> count("depth", np.int64(3))
-    3
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} = {value!r}: an integer of at least {least} is allowed")
-    return int(value)
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} = {value!r}: {' or '.join(map(repr, allowed))} is allowed")

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from deepdynamics._checks import tensor
 
+__all__ = ["Fire", "ImageNetNetwork", "alexnet", "squeezenet1_0"]
+
 
 class Fire(nn.Module):
     """SqueezeNet's module: 1 x 1 convolution to few channels, then 1 x 1 and 3 x 3 convolutions side by side (Iandola

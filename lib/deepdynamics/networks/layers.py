@@ -1,4 +1,4 @@
-"""Networks as maps in sequence: multilayer perceptrons, convolutional networks, and two that were trained on ImageNet.
+"""Networks as maps in sequence: multilayer perceptrons and convolutional networks.
 
 Every network here has ``.layers``, the list of maps ``x^{l-1} -> x^l`` with the first layer first. They act on one
 input or on a batch of inputs (first axis), and their composition is the network. With fan-in n (n = k² times the input
@@ -11,27 +11,24 @@ Parameters are drawn in float64 and rounded to ``dtype``, so that a float32 netw
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional
 
 from deepdynamics import activations
-from deepdynamics._checks import sizes, tensor
+from deepdynamics._checks import count, finite, not_negative, number, one_of, sizes, tensor
 from deepdynamics.activations import ActivationLike
-from deepdynamics.networks.draws import Seed, check_variances, generator, layer_parameters
+from deepdynamics.networks.draws import INITS, PARAMETRISATIONS, Seed, generator, layer_parameters
 
 __all__ = ["CNN", "MLP", "Composition", "Layer"]
 
 
-INITS = ("gaussian", "orthogonal", "identity")
-PARAMETRISATIONS = ("standard", "ntk")
 READOUTS = ("linear", "activated")
+PADDINGS = ("zeros", "circular")
 
 
 class Layer(nn.Module):
@@ -93,7 +90,11 @@ class Layer(nn.Module):
 
 
 class Composition(nn.Module):
-    """The composition of the maps in ``.layers``."""
+    """The composition of the maps in ``.layers``, which it takes first layer first.
+
+    >>> Composition([torch.nn.Flatten(0), torch.nn.ReLU()])(torch.tensor([[-1.0, 2.0]])).tolist()
+    [0.0, 2.0]
+    """
 
     def __init__(self, maps: Sequence[nn.Module]):
         super().__init__()
@@ -161,19 +162,14 @@ class MLP(Composition):
         seed: Seed,
         dtype: torch.dtype | None = None,
     ):
-        widths = sizes(widths)
-        if len(widths) < 2:
-            raise ValueError(f"widths = {widths}: at least an input and an output width are needed")
-        _check_sizes("widths", widths)
-        _check_names(init, parametrisation, readout)
-        check_variances(weight_var, bias_var)
-        if not math.isfinite(gain):
-            raise ValueError(f"gain = {gain}: a finite number is allowed")
+        widths = sizes("widths", widths, fewest=2)
+        _check_parameters(init, parametrisation, weight_var, bias_var, gain)
+        one_of("readout", readout, READOUTS)
         phi, draw = activations.get(activation), generator(seed)
         maps = []
         for depth, (n_in, n_out) in enumerate(pairwise(widths), start=1):
             weight, bias, scales = layer_parameters(
-                (n_out, n_in), init, parametrisation, weight_var, bias_var, draw, dtype
+                (n_out, n_in), init, parametrisation, weight_var, bias_var, seed=draw, dtype=dtype
             )
             linear = depth == len(widths) - 1 and readout == "linear"
             maps.append(Layer(weight, bias, None if linear else phi, gain=gain, scales=scales))
@@ -217,19 +213,15 @@ class CNN(Composition):
         seed: Seed,
         dtype: torch.dtype | None = None,
     ):
-        image_shape, channels, hidden, pool_after = map(sizes, (image_shape, channels, hidden, pool_after))
-        if len(image_shape) != 3 or not channels:
-            raise ValueError(
-                f"image_shape = {image_shape}, channels = {channels}: (C, H, W) and at least one convolution are needed"
-            )
-        _check_sizes("image_shape", image_shape)
-        _check_sizes("channels, hidden and classes", (*channels, *hidden, classes))
-        _check_names(init, parametrisation, "linear")
-        check_variances(weight_var, bias_var)
-        if kernel_size < 1 or kernel_size % 2 == 0:
+        image_shape, channels = sizes("image_shape", image_shape), sizes("channels", channels, fewest=1)
+        hidden, pool_after = sizes("hidden", hidden), sizes("pool_after", pool_after)
+        classes = count("classes", classes)
+        if len(image_shape) != 3:
+            raise ValueError(f"image_shape = {image_shape}: (channels, height, width) is allowed")
+        _check_parameters(init, parametrisation, weight_var, bias_var, gain)
+        if count("kernel_size", kernel_size) % 2 == 0:
             raise ValueError(f"kernel_size = {kernel_size}: an odd number is allowed")
-        if padding not in ("zeros", "circular"):
-            raise ValueError(f"padding = {padding!r}: 'zeros' or 'circular' is allowed")
+        one_of("padding", padding, PADDINGS)
         size = tuple(side // 2 ** len(set(pool_after)) for side in image_shape[1:])
         if min(size) < 1 or not set(pool_after) <= set(range(1, len(channels) + 1)):
             raise ValueError(
@@ -239,7 +231,9 @@ class CNN(Composition):
         phi, draw = activations.get(activation), generator(seed)
 
         def layer(shape: tuple[int, ...], phi: Callable[[Tensor], Tensor] | None, **options: bool) -> Layer:
-            weight, bias, scales = layer_parameters(shape, init, parametrisation, weight_var, bias_var, draw, dtype)
+            weight, bias, scales = layer_parameters(
+                shape, init, parametrisation, weight_var, bias_var, seed=draw, dtype=dtype
+            )
             return Layer(weight, bias, phi, gain=gain, scales=scales, padding=padding, **options)
 
         steps = zip((image_shape[0], *channels), channels, strict=False)
@@ -254,16 +248,9 @@ class CNN(Composition):
         self.image_shape = tuple(image_shape)
 
 
-def _check_names(init: str, parametrisation: str, readout: str) -> None:
-    for name, value, allowed in (
-        ("init", init, INITS),
-        ("parametrisation", parametrisation, PARAMETRISATIONS),
-        ("readout", readout, READOUTS),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{name} = {value!r}: one of {', '.join(allowed)} is allowed")
-
-
-def _check_sizes(name: str, sizes: Sequence[int]) -> None:
-    if any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
-        raise ValueError(f"{name} = {tuple(sizes)}: positive integers are allowed")
+def _check_parameters(init: str, parametrisation: str, weight_var: float, bias_var: float, gain: float) -> None:
+    one_of("init", init, INITS)
+    one_of("parametrisation", parametrisation, PARAMETRISATIONS)
+    number("weight_var", weight_var, not_negative)
+    number("bias_var", bias_var, not_negative)
+    number("gain", gain, finite)

@@ -18,14 +18,13 @@ Torch; lists and numpy arrays are made into tensors, of the type of the network'
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepdynamics._checks import Numbers, labels, parameter, tensor
+from deepdynamics._checks import Numbers, count, labels, not_negative, number, parameter, tensor
 from deepdynamics.networks.draws import Seed, generator
 from deepdynamics.networks.layers import CNN
 
@@ -77,14 +76,9 @@ def train(
             f"X of shape {tuple(X.shape)}, y of shape {tuple(y.shape)} and type {y.dtype}: finite images (n, ...) and "
             "labels (n,) of type torch.int64 are allowed"
         )
-    for name, value, least in (("epochs", epochs, 0), ("batch", batch, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} = {value!r}: an integer, at least {least}, is allowed")
-    if batch > len(y):
-        raise ValueError(f"batch = {batch}: at most the {len(y)} images are allowed")
-    for name, rate in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-        if not 0 <= rate < math.inf:
-            raise ValueError(f"{name} = {rate}: a finite number, not negative, is allowed")
+    epochs, batch = count("epochs", epochs, least=0), count("batch", batch, most=len(y))
+    number("learning_rate", learning_rate, not_negative)
+    number("weight_decay", weight_decay, not_negative)
     draw = generator(seed)
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
     losses = []

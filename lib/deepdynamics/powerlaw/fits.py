@@ -7,7 +7,7 @@ For data x and a threshold xmin, the n points of the tail x ≥ xmin are compare
 which in y = log(x / xmin) is an exponential law of rate α - 1. A straight line on doubly logarithmic paper is no
 evidence for it. What is: a Kolmogorov-Smirnov distance that data drawn from the fit would have as well
 (:func:`bootstrap_p`), and a likelihood that alternatives do not beat: a lognormal law (in :func:`fit`) and a power law
-with an exponential cut-off (:func:`truncated`). Both alternatives are cut off below xmin as the power law is, and
+with an exponential cut-off (:func:`fit_truncated`). Both alternatives are cut off below xmin as the power law is, and
 contain it as a limit, so that neither fits worse; the question is whether it fits better by more than chance.
 
 Integers follow another law, the zeta law p(k) = k^-α / ζ(α, xmin) on k = xmin, xmin + 1, …, and are fitted by it with
@@ -26,20 +26,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, stats
 
-from deepdynamics._checks import Numbers, real
-from deepdynamics.powerlaw import zeta as zetalaws
+from deepdynamics import _checks
+from deepdynamics._checks import Numbers, number, positive, real
+from deepdynamics.powerlaw import cutoff, lognormal, zeta
 from deepdynamics.powerlaw.thresholds import least_distant, spread
 
-__all__ = ["LEAST", "PowerLaw", "TruncatedPowerLaw", "bootstrap_p", "fit", "truncated"]
+__all__ = ["LEAST_TAIL", "PowerLaw", "TruncatedPowerLaw", "bootstrap_p", "fit", "fit_truncated"]
 
-LEAST = 50  # points that a tail needs
+LEAST_TAIL = 50  # points that a tail needs
 
 Array = NDArray[np.float64]
-
-_FLATTEST = 1e6  # threshold of the standard normal law beyond which its tail is exponential to rounding
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
 @dataclass(frozen=True)
@@ -73,18 +71,18 @@ class PowerLaw:
         """The asymptotic standard error of the exponent at a given xmin: (α - 1)/√n, and 1/√(n var log k) under the
         zeta law."""
         if self.discrete:
-            return 1 / math.sqrt(self.n_tail * float(zetalaws.log_variance(self.exponent, self.xmin)))
+            return 1 / math.sqrt(self.n_tail * float(zeta.log_variance(self.exponent, self.xmin)))
         return (self.exponent - 1) / math.sqrt(self.n_tail)
 
 
 @dataclass(frozen=True)
 class TruncatedPowerLaw:
-    """Result of :func:`truncated`; unpacks in this order.
+    """Result of :func:`fit_truncated`; unpacks in this order.
 
     ``exponent`` a and ``rate`` of p(x) ∝ x^-a e^(-rate·x); ``ratio`` Σ log p_power - log p_truncated over the tail,
     never positive; ``p`` that of the likelihood-ratio test, chance that a true power law gives such a ratio.
 
-    >>> exponent, rate, ratio, p = truncated(np.random.default_rng(0).gamma(0.5, 10.0, 5000) + 0.5, 1.0)
+    >>> exponent, rate, ratio, p = fit_truncated(np.random.default_rng(0).gamma(0.5, 10.0, 5000) + 0.5, 1.0)
     >>> 0.07 < rate < 0.13, ratio < -100, p < 1e-9
     (True, True, True)
     """
@@ -139,23 +137,23 @@ def fit(x: Numbers, xmin: float | None = None, discrete: bool = False) -> PowerL
         exponent, ks = _distance(logs[start:], math.log(xmin))
     _refuse_integers(values[start:])
     y = np.maximum(logs[start:] - math.log(xmin), 0)
-    ratio, p = _against_lognormal(y)
+    ratio, p = lognormal.against_power_law(y)
     return PowerLaw(exponent, float(xmin), ks, len(y), ratio, p)
 
 
 def _fit_integers(values: Array, xmin: float | None) -> PowerLaw:
     if xmin is None:
-        exponent, xmin, ks = zetalaws.search(values, LEAST)
+        exponent, xmin, ks = zeta.search(values, LEAST_TAIL)
         tail = values[values >= xmin]
     else:
         tail = values[values >= xmin]
         _check_spread(tail[-1] - xmin, xmin)
-        exponent, ks = zetalaws.distance(tail, xmin)
-    ratio, p = zetalaws.against_lognormal(tail, xmin, exponent)
+        exponent, ks = zeta.distance(tail, xmin)
+    ratio, p = lognormal.against_zeta_law(tail, xmin, exponent)
     return PowerLaw(exponent, float(xmin), ks, len(tail), ratio, p, discrete=True)
 
 
-def truncated(x: Numbers, xmin: float, discrete: bool = False) -> TruncatedPowerLaw:
+def fit_truncated(x: Numbers, xmin: float, discrete: bool = False) -> TruncatedPowerLaw:
     r"""The power law with an exponential cut-off, p(x) ∝ x^{-a} e^{-rate·x} on x ≥ ``xmin``, by maximum likelihood over
     all a and rate ≥ 0, and the likelihood ratio of the pure power law to it; with ``discrete`` both are laws of
     integers.
@@ -166,7 +164,8 @@ def truncated(x: Numbers, xmin: float, discrete: bool = False) -> TruncatedPower
     Raises ``ValueError`` as :func:`fit` does; ``RuntimeError`` where the maximum is not found.
 
     >>> rng = np.random.default_rng(0)
-    >>> truncated(rng.pareto(0.5, 2000) + 1, 1.0).p > 0.01, truncated(rng.exponential(1, 2000) + 1, 1.0).p < 1e-9
+    >>> power, exponential = rng.pareto(0.5, 2000) + 1, rng.exponential(1, 2000) + 1
+    >>> fit_truncated(power, 1.0).p > 0.01, fit_truncated(exponential, 1.0).p < 1e-9
     (True, True)
     """
     values = _checked(x, discrete)
@@ -177,8 +176,8 @@ def truncated(x: Numbers, xmin: float, discrete: bool = False) -> TruncatedPower
     _check_spread(y.sum(), xmin)
     top, means = y[-1], np.array([y.mean(), np.exp(y - y[-1]).mean()])
     if discrete:
-        alpha = float(zetalaws.exponents(means[0], xmin))
-        pure = -alpha * (means[0] + math.log(xmin)) - float(zetalaws.log_zeta(alpha, xmin))  # mean log-likelihood of k
+        alpha = float(zeta.exponents(means[0], xmin))
+        pure = -alpha * (means[0] + math.log(xmin)) - float(zeta.log_zeta(alpha, xmin))  # mean log-likelihood of k
     else:
         _refuse_integers(tail)
         pure = -1 - math.log(means[0])  # of y
@@ -186,9 +185,9 @@ def truncated(x: Numbers, xmin: float, discrete: bool = False) -> TruncatedPower
     def negative(parameters: Array) -> tuple[float, Array]:
         slope, cut = parameters[0], math.exp(parameters[1])
         if discrete:
-            log_norm, expected = _truncated_sums(slope + 1, cut, top, xmin)
+            log_norm, expected = cutoff.sums(slope + 1, cut, top, xmin)
         else:
-            log_norm, expected = _truncated_moments(slope, cut, top)
+            log_norm, expected = cutoff.moments(slope, cut, top)
         gradient = means - expected
         value = slope * means[0] + cut * means[1] + log_norm
         if discrete:
@@ -227,8 +226,7 @@ def bootstrap_p(
     >>> 0.1 < bootstrap_p(globals()["fit"](x), x, count=100, seed=0) <= 1
     True
     """
-    if isinstance(count, bool) or count < 1 or count != int(count):
-        raise ValueError(f"count = {count!r}: a positive integer is allowed")
+    _checks.count("count", count)
     values = _checked(x, fit.discrete)
     body = values[: max(len(values) - fit.n_tail, 0)]
     if fit.n_tail > len(values) or (len(body) and body[-1] >= fit.xmin) or values[len(body)] < fit.xmin * (1 - 1e-12):
@@ -251,7 +249,7 @@ def bootstrap_p(
 def _draw(fit: PowerLaw, count: int, rng: np.random.Generator) -> Array:
     """Logarithms of numbers from a continuous law, and the numbers themselves from a discrete one."""
     if fit.discrete:
-        return zetalaws.draw(rng, count, fit.exponent, fit.xmin)
+        return zeta.draw(rng, count, fit.exponent, fit.xmin)
     return math.log(fit.xmin) + rng.exponential(1 / (fit.exponent - 1), count)
 
 
@@ -259,8 +257,8 @@ def _ks(ordered: Array, fit: PowerLaw, searching: bool) -> float:
     """Distance of such ascending numbers from the best law of the same kind, with its own threshold or that of fit."""
     if fit.discrete:
         if searching:
-            return zetalaws.search(ordered, LEAST)[2]
-        return zetalaws.distance(ordered[np.searchsorted(ordered, fit.xmin) :], fit.xmin)[1]
+            return zeta.search(ordered, LEAST_TAIL)[2]
+        return zeta.distance(ordered[np.searchsorted(ordered, fit.xmin) :], fit.xmin)[1]
     if searching:
         return _search(ordered)[2]
     start = math.log(fit.xmin)
@@ -284,8 +282,7 @@ def _checked(x: Numbers, discrete: bool) -> Array:
 
 
 def _check_xmin(xmin: float, discrete: bool) -> None:
-    if not 0 < xmin < math.inf:
-        raise ValueError(f"xmin = {xmin}: a positive finite number is allowed")
+    number("xmin", xmin, positive)
     if discrete and xmin != math.floor(xmin):
         raise ValueError(f"xmin = {xmin}: with discrete=True a positive integer is allowed")
 
@@ -300,8 +297,8 @@ def _refuse_integers(tail: Array) -> None:
 
 
 def _check_count(count: int, where: str) -> None:
-    if count < LEAST:
-        raise ValueError(f"x has {count} points {where}: at least {LEAST} are needed")
+    if count < LEAST_TAIL:
+        raise ValueError(f"x has {count} points {where}: at least {LEAST_TAIL} are needed")
 
 
 def _check_spread(total: float, xmin: float) -> None:
@@ -323,12 +320,14 @@ def _search(logs: Array) -> tuple[float, int, float]:
     """Exponent, index of xmin and distance of the best tail of ascending logarithms."""
     n = len(logs)
     first = np.flatnonzero(np.r_[True, np.diff(logs) > 0])
-    first = first[first <= n - LEAST]
+    first = first[first <= n - LEAST_TAIL]
     sizes = n - first
     total = np.cumsum((logs - logs[0])[::-1])[::-1][first] - sizes * (logs[first] - logs[0])
     usable = total > 1e-12 * sizes
     if not usable.any():
-        raise ValueError(f"x has a single value in its tail of {LEAST} points: a power law needs values that differ")
+        raise ValueError(
+            f"x has a single value in its tail of {LEAST_TAIL} points: a power law needs values that differ"
+        )
     first, sizes = first[usable], sizes[usable]
     slopes = sizes / total[usable]
 
@@ -340,82 +339,3 @@ def _search(logs: Array) -> tuple[float, int, float]:
 
     best, ks = least_distant(distances, sizes)
     return 1 + float(slopes[best]), int(first[best]), ks
-
-
-def _against_lognormal(y: Array) -> tuple[float, float]:
-    """Log-likelihood ratio of the exponential law of y ≥ 0 to the best normal law cut off below 0, and Vuong's p.
-
-    With mean and variance matched, as maximum likelihood asks, one equation is left, for the threshold a in units of
-    the standard deviation: var y / (mean y)² = v(a), which rises from 0 to 1.
-    """
-    mean = float(y.mean())
-    spread = float(y.var()) / mean**2
-    if spread >= _relative_variance(_FLATTEST)[0]:
-        return 0.0, 1.0
-    a = float(optimize.brentq(lambda a: _relative_variance(a)[0] - spread, -1e6, _FLATTEST, xtol=1e-12, rtol=1e-14))
-    _, excess, hazard = _relative_variance(a)
-    sigma = mean / excess
-    normal = math.log(hazard / sigma) - a * y / sigma - y**2 / (2 * sigma**2)
-    terms = -math.log(mean) - y / mean - normal
-    ratio, deviation = min(0.0, float(terms.sum())), float(terms.std())
-    return ratio, float(2 * special.ndtr(ratio / (deviation * math.sqrt(len(y))))) if deviation > 0 else 1.0
-
-
-def _relative_variance(a: float) -> tuple[float, float, float]:
-    """For z standard normal given z > a: var z / (mean z - a)², mean z - a, and mean z, which is the hazard rate.
-
-    Above 3 by the continued fraction of the hazard, a + 1/(a + 2/(a + 3/(a + …))), which subtracts nothing.
-    """
-    if a > 3:
-        rest = 0.0
-        for k in range(200, 1, -1):
-            rest = k / (a + rest)
-        return rest * (a + rest) - 1, 1 / (a + rest), a + 1 / (a + rest)
-    hazard = math.sqrt(2 / math.pi) / float(special.erfcx(a / math.sqrt(2)))
-    excess = hazard - a
-    return (1 - excess * hazard) / excess**2, excess, max(hazard, 5e-324)
-
-
-def _truncated_moments(slope: float, cut: float, top: float) -> tuple[float, Array]:
-    """Logarithm of ∫ exp(-slope·y - cut·e^(y - top)) dy over y ≥ 0, and the means of y and e^(y - top) under that law.
-
-    Gauss-Legendre on panels of at most one e-fold, up to where the cut-off leaves less than e^-700 of anything.
-    """
-    end = max(top + math.log(700 / cut + 700 * abs(min(slope, 0.0))), 1.0)
-    if slope > 0:
-        end = min(end, max(50 / slope, 1.0))
-    panels = math.ceil(max(end, 1) * max(1.0, min(slope, 20.0)))
-    width = end / panels
-    y = ((np.arange(panels) + 0.5)[:, None] * width + 0.5 * width * _NODES).ravel()
-    weights = np.tile(0.5 * width * _WEIGHTS, panels)
-    scaled = np.exp(np.minimum(y - top, 700.0))
-    exponent = -slope * y - cut * scaled
-    highest = float(exponent.max())
-    density = weights * np.exp(exponent - highest)
-    norm = float(density.sum())
-    return highest + math.log(norm), np.array([density @ y, density @ scaled]) / norm
-
-
-def _truncated_sums(a: float, cut: float, top: float, xmin: float) -> tuple[float, Array]:
-    """Logarithm of Σ (k/xmin)^-a e^(-cut·k/k_top) over k ≥ xmin, with k_top = xmin·e^top, and the means of log(k/xmin)
-    and k/k_top under that law.
-
-    The first 2048 terms one by one; the rest by the midpoint rule read backwards, Σ_{k≥K} f(k) = ∫_{K-½} f + f'(K -
-    ½)/24 - …, whose next term is beyond float64 where f varies that little from k to k + 1, or is itself zero.
-    """
-    k = xmin + np.arange(2048.0)
-    edge = k[-1] + 0.5
-    log_edge = math.log(edge / xmin)
-    y, high = np.log(k / xmin), np.exp(np.log(k / xmin) - top)
-    log_tail, (mean_log, mean_high) = _truncated_moments(a - 1, cut, top - log_edge)
-    log_tail += math.log(edge) - a * log_edge
-    exponent = -a * y - cut * high
-    highest = max(float(exponent.max()), log_tail)
-    direct, tail = np.exp(exponent - highest), math.exp(log_tail - highest)
-    edge_high = math.exp(log_edge - top)
-    value = math.exp(-a * log_edge - cut * edge_high - highest) / 24
-    rate = -(a + cut * edge_high) / edge  # f'/f at the edge
-    norm = direct.sum() + tail + value * rate
-    first = direct @ y + tail * (mean_log + log_edge) + value * (rate * log_edge + 1 / edge)
-    second = direct @ high + tail * mean_high + value * (rate * edge_high + edge_high / edge)
-    return highest + math.log(norm), np.array([first, second]) / norm

@@ -3,8 +3,8 @@ r"""Power laws of integers: the zeta law
 .. math:: p(k) = \frac{k^{-\alpha}}{\zeta(\alpha, q)}, \qquad k = q, q + 1, \dots, \qquad
     \zeta(\alpha, q) = \sum_{k \ge q} k^{-\alpha}, \quad \alpha > 1 ,
 
-its maximum likelihood, its Kolmogorov-Smirnov distance from data, random numbers from it, and the lognormal alternative
-(Clauset, Shalizi and Newman 2009, sections 3 and 4, appendices B and D). Numpy, float64.
+its maximum likelihood, its Kolmogorov-Smirnov distance from data, and random numbers from it (Clauset, Shalizi and
+Newman 2009, sections 3 and 4, appendices B and D). Numpy, float64.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
 
 from deepdynamics.powerlaw.thresholds import least_distant, spread
 
-__all__ = ["against_lognormal", "distance", "draw", "exponents", "log_variance", "log_zeta", "search"]
+__all__ = ["distance", "draw", "exponents", "log_variance", "log_zeta", "search"]
 
 Array = NDArray[np.float64]
 
@@ -178,61 +177,3 @@ def draw(rng: np.random.Generator, count: int, alpha: float, q: float) -> Array:
     if log_k.max(initial=0.0) > 700:
         raise ValueError(f"exponent = {alpha}: integers of such a law exceed the largest number of float64")
     return np.where(steps < _TABLE, q + steps, np.floor(0.5 + np.exp(log_k)))
-
-
-def against_lognormal(values: Array, xmin: float, alpha: float) -> tuple[float, float]:
-    """Log-likelihood ratio of the zeta law to the best lognormal variable rounded to integers, both from ``xmin``, on
-    integers ``values``; and Vuong's p-value.
-
-    With Q the upper tail of the normal law, P(K ≥ k) = Q(a + b log((k - ½)/(xmin - ½)))/Q(a). As a → ∞ at fixed a·b
-    this is a rounded continuous power law, which differs from the zeta law: the ratio can have either sign.
-
-    >>> x = np.random.default_rng(0).lognormal(3, 0.5, 1000).round()
-    >>> ratio, p = against_lognormal(x, 1.0, float(exponents(np.log(x).mean(), 1)))
-    >>> ratio < -500, p < 1e-9
-    (True, True)
-    """
-    k, counts = np.unique(values, return_counts=True)
-    start, width = np.log((k - 0.5) / (xmin - 0.5)), np.log1p(1 / (k - 0.5))
-    scale = (counts @ np.log(k / (xmin - 0.5))) / len(values)
-
-    def terms(parameters: Array) -> Array:
-        a = math.sinh(parameters[1])
-        b = math.exp(parameters[0]) / scale * 2 / (math.sqrt(a**2 + 4) + a)  # about E(z | z > a) - a, over the scale
-        return _log_interval(a, b * start, b * width)
-
-    def negative(parameters: Array) -> float:
-        found = float(counts @ terms(parameters)) / len(values)
-        return -found if math.isfinite(found) else 1e300
-
-    simplex = np.array([[0.0, 1.0], [0.3, 1.0], [0.0, 3.0]])
-    options = {"initial_simplex": simplex, "xatol": 1e-7, "fatol": 1e-13, "maxfev": 2000}
-    best = optimize.minimize(negative, simplex[0], method="Nelder-Mead", bounds=[(-20, 20), (-14, 14)], options=options)
-    gaps = -alpha * np.log(k) - float(log_zeta(alpha, xmin)) - terms(best.x)
-    ratio = float(counts @ gaps)
-    deviation = math.sqrt(float(counts @ (gaps - ratio / len(values)) ** 2) / len(values))
-    p = 2 * float(special.ndtr(-abs(ratio) / (deviation * math.sqrt(len(values))))) if deviation > 0 else 1.0
-    return ratio, p
-
-
-def _log_interval(a: float, y: Array, width: Array) -> Array:
-    """log [Q(a + y) - Q(a + y + width)] / Q(a): where that is a small part of Q(a + y), the density in the middle."""
-    low, high = _log_upper_tail(a, y), _log_upper_tail(a, y + width)
-    middle = y + width / 2
-    if a < 1:
-        log_hazard = -(a**2) / 2 - 0.5 * math.log(2 * math.pi) - float(special.log_ndtr(-a))
-    else:
-        log_hazard = math.log(math.sqrt(2 / math.pi) / special.erfcx(a / math.sqrt(2)))
-    thin = width * (1 + abs(a) + y) < 1e-4
-    with np.errstate(divide="ignore"):
-        return np.where(
-            thin, log_hazard - middle * (a + middle / 2) + np.log(width), low + np.log(-np.expm1(high - low))
-        )
-
-
-def _log_upper_tail(a: float, y: Array) -> Array:
-    """log Q(a + y) - log Q(a), y ≥ 0, of the standard normal law, without cancellation where a is large."""
-    if a < 1:
-        return special.log_ndtr(-(a + y)) - special.log_ndtr(-a)
-    ratio = special.erfcx((a + y) / math.sqrt(2)) / special.erfcx(a / math.sqrt(2))
-    return -y * (a + y / 2) + np.log(ratio)

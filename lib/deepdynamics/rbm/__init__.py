@@ -1,6 +1,6 @@
 """Restricted Boltzmann machines, and stacks of them."""
 
-from deepdynamics.rbm.machine import RBM, pretrain
-from deepdynamics.rbm.stack import Stack, fine_tune, log_determinants, train
+from deepdynamics.rbm.machine import RBM
+from deepdynamics.rbm.stack import Stack, fine_tuned_accuracy, pretrain, pretrain_stack
 
-__all__ = ["RBM", "Stack", "fine_tune", "log_determinants", "pretrain", "train"]
+__all__ = ["RBM", "Stack", "fine_tuned_accuracy", "pretrain", "pretrain_stack"]

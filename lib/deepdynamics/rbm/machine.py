@@ -1,4 +1,4 @@
-r"""Restricted Boltzmann machines with a gain, contrastive divergence, and stacks trained greedily.
+r"""Restricted Boltzmann machines with a gain.
 
 Visible units v and hidden units h have the energy and the law
 
@@ -23,15 +23,17 @@ import math
 import os
 import pickle
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from deepdynamics._checks import Numbers, tensor
+from deepdynamics._checks import Numbers, count, not_negative, number, one_of, positive, tensor
 from deepdynamics.networks import Seed, generator
+from deepdynamics.rbm.divergence import BinaryNoise, ContrastiveDivergence, random_bits
+
+__all__ = ["RBM"]
 
 UNITS = ("binary", "continuous")
 ALGORITHMS = ("cd", "pcd")
@@ -72,12 +74,10 @@ class RBM:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ):
-        if units not in UNITS:
-            raise ValueError(f"units = {units!r}: one of {', '.join(UNITS)} is allowed")
-        self.visible, self.hidden = _count("visible", visible), _count("hidden", hidden)
-        self.units, self.gain = units, _number("gain", gain, positive=True)
-        scale = math.sqrt(_number("weight_var", weight_var))
-        normal = np.random.Generator(_random_bits(generator(seed), 0)).standard_normal((self.visible, self.hidden))
+        self.visible, self.hidden = count("visible", visible), count("hidden", hidden)
+        self.units, self.gain = one_of("units", units, UNITS), number("gain", gain, positive)
+        scale = math.sqrt(number("weight_var", weight_var, not_negative))
+        normal = np.random.Generator(random_bits(generator(seed), 0)).standard_normal((self.visible, self.hidden))
         self.weights = torch.as_tensor(scale * normal, dtype=dtype, device=device)
         self.visible_bias = torch.zeros(self.visible, device=device, dtype=dtype)
         self.hidden_bias = torch.zeros(self.hidden, device=device, dtype=dtype)
@@ -229,13 +229,13 @@ class RBM:
         >>> rbm.sample(4, 10, seed=0).mean(0)
         tensor([1., 0., 1.])
         """
-        draw, shape = generator(seed), (_count("n", n), self.visible)
+        draw, shape = generator(seed), (count("n", n), self.visible)
         v = torch.rand(shape, generator=draw).round().to(self.weights) if start is None else tensor("start", start)
         _check_width("start", v, self.visible)
         if v.shape != shape:
             raise ValueError(f"start of shape {tuple(v.shape)}: {shape} is allowed")
-        noise = _Noise(draw, n * max(self.visible, self.hidden), v.device)
-        for _ in range(_count("steps", steps)):
+        noise = BinaryNoise(draw, n * max(self.visible, self.hidden), v.device)
+        for _ in range(count("steps", steps)):
             h = self.hidden_probability(v)
             v = self.visible_probability(noise.sample(h, out=h))
             if self.units == "binary":
@@ -279,20 +279,28 @@ class RBM:
         """
         X = tensor("X", X)
         _check_data(X, self.visible)
-        if algorithm not in ALGORITHMS:
-            raise ValueError(f"algorithm = {algorithm!r}: one of {', '.join(ALGORITHMS)} is allowed")
-        steps, batch = _count("k", k), min(_count("batch_size", batch_size), len(X))
-        rates = _per_epoch("learning_rate", learning_rate, _count("epochs", epochs))
+        one_of("algorithm", algorithm, ALGORITHMS)
+        steps, batch = count("k", k), min(count("batch_size", batch_size), len(X))
+        rates = _per_epoch("learning_rate", learning_rate, count("epochs", epochs))
         momenta = _per_epoch("momentum", momentum, epochs)
         if max(momenta) >= 1:
             raise ValueError(f"momentum = {momentum}: numbers in [0, 1) are allowed")
-        decay, draw = _number("weight_decay", weight_decay), generator(seed)
+        decay, draw = number("weight_decay", weight_decay, not_negative), generator(seed)
         # Copies; the memory of W runs along the visible units, where the update of W is about 10 % faster.
         self.weights = X.new_empty(self.hidden, self.visible).T.copy_(self.weights)
         self.visible_bias, self.hidden_bias = (b.to(X, copy=True) for b in (self.visible_bias, self.hidden_bias))
         if bias_from_data:
             self.visible_bias = torch.logit(X.mean(0).clamp(0.01, 0.99)) / self.gain
-        training = _Training(self, algorithm == "pcd", steps, batch, any(momenta), draw)
+        training = ContrastiveDivergence(
+            (self.weights, self.visible_bias, self.hidden_bias),
+            self.gain,
+            binary=self.units == "binary",
+            persistent=algorithm == "pcd",
+            k=steps,
+            batch=batch,
+            momentum=any(momenta),
+            draw=draw,
+        )
         for rate, keep in zip(rates, momenta, strict=True):
             for rows in torch.randperm(len(X), generator=draw).to(X.device).split(batch):
                 training.step(X, rows, rate, keep, decay)
@@ -308,130 +316,6 @@ class RBM:
         states = (torch.arange(2 ** len(c), device=W.device)[:, None] >> torch.arange(len(c), device=W.device)) & 1
         parts = [s @ c + torch.nn.functional.softplus(s @ W.T + b).sum(1) for s in states.double().split(4096)]
         return torch.cat(parts).logsumexp(0)
-
-
-def pretrain(widths: Sequence[int], X: Numbers, *, seed: Seed, **arguments: Any) -> list[RBM]:
-    """A stack of RBMs of ``widths`` = (visible, hidden, hidden, …), trained one after the other: the means
-    f(xW + c) of each are the data of the next (Hinton, Osindero and Teh 2006).
-
-    ``arguments`` are those of :class:`RBM` (units, gain, weight_var) and of :meth:`RBM.fit`. The maps of the stack are
-    ``[rbm.hidden_probability for rbm in stack]``, as :func:`deepdynamics.jacobian.layer_jacobians` takes them.
-
-    >>> X = torch.rand(200, 8, generator=torch.Generator().manual_seed(0))
-    >>> stack = pretrain((8, 5, 3), X, units="continuous", epochs=1, learning_rate=0.1, seed=0)
-    >>> [tuple(rbm.weights.shape) for rbm in stack]
-    [(8, 5), (5, 3)]
-    """
-    if len(widths) < 2:
-        raise ValueError(f"widths = {tuple(widths)}: at least a visible and a hidden width are needed")
-    draw, X = generator(seed), tensor("X", X)
-    own = {name: arguments.pop(name) for name in ("units", "gain", "weight_var") if name in arguments}
-    stack = []
-    for visible, hidden in pairwise(widths):
-        rbm = RBM(visible, hidden, **own, seed=draw, dtype=X.dtype, device=X.device)
-        stack.append(rbm.fit(X, **arguments, seed=draw))
-        X = rbm.hidden_probability(X)
-    return stack
-
-
-class _Training:
-    """One step of contrastive divergence after the other, in memory that is allocated once: fresh pages at every step
-    would cost more than the random numbers.
-
-    Rows of ``v`` and ``h``: first the batch, then the chains, so that one product gives the difference of their means.
-    ``chain`` has the hidden states that the chains start from. Without momentum no velocities are stored.
-    """
-
-    def __init__(self, rbm: RBM, persistent: bool, k: int, batch: int, momentum: bool, draw: torch.Generator):
-        self.rbm, self.persistent, self.k = rbm, persistent, k
-        self.parameters = (rbm.weights, rbm.visible_bias, rbm.hidden_bias)
-        self.velocities = [torch.zeros_like(p) for p in self.parameters] if momentum else None
-        new = rbm.weights.new_zeros
-        self.v, self.h = new(2 * batch, rbm.visible), new(2 * batch, rbm.hidden)
-        self.chain, self.signs = new(batch, rbm.hidden), new(2 * batch)
-        self.noise = _Noise(draw, batch * max(rbm.visible, rbm.hidden), rbm.weights.device)
-
-    def step(self, X: Tensor, rows: Tensor, rate: float, momentum: float, decay: float) -> None:
-        """One update from the samples ``rows`` of X."""
-        n = len(rows)
-        total = n + (len(self.chain) if self.persistent else n)
-        self._states(X, rows, slice(n, total))
-        if self.velocities is None:
-            self._add_gradient(self.parameters, (1 - rate * decay, 1), rate, n, total)
-            return
-        self._add_gradient(self.velocities, (momentum, momentum), rate, n, total)
-        if decay > 0:
-            self.velocities[0].add_(self.rbm.weights, alpha=-rate * decay)
-        for parameter, velocity in zip(self.parameters, self.velocities, strict=True):
-            parameter.add_(velocity)
-
-    def _states(self, X: Tensor, rows: Tensor, model: slice) -> None:
-        """The data and the means of h given them, and k steps of the chains: v, and the means of h given it."""
-        n, chain = len(rows), self.chain[: model.stop - model.start]
-        torch.index_select(X, 0, rows, out=self.v[:n])
-        if not self.persistent:
-            self._hidden(slice(n))
-            self.noise.sample(self.h[:n], out=chain)
-        for step in range(self.k):
-            if step > 0:
-                self._hidden(model)
-                self.noise.sample(self.h[model], out=chain)
-            self._visible(chain, self.v[model])
-        self._hidden(slice(model.stop) if self.persistent else model)
-        if self.persistent:
-            self.noise.sample(self.h[model], out=chain)
-
-    def _add_gradient(
-        self, targets: Sequence[Tensor], beta: tuple[float, float], rate: float, n: int, total: int
-    ) -> None:
-        """targets ← beta · targets + rate · gradient, for (W, b, c); beta of W, and of the biases.
-
-        The mean over the batch less the mean over the chains is a sum over all rows with signs.
-        """
-        v, h, signs = self.v[:total], self.h[:total], self.signs[:total]
-        signs[:n], signs[n:] = 1 / n, -1 / (total - n)
-        alpha = rate * self.rbm.gain
-        targets[1].addmv_(v.T, signs, beta=beta[1], alpha=alpha)
-        targets[2].addmv_(h.T, signs, beta=beta[1], alpha=alpha)
-        targets[0].addmm_(v.T, h.mul_(signs[:, None]), beta=beta[0], alpha=alpha)
-
-    def _hidden(self, rows: slice) -> None:
-        """h = f(vW + c)."""
-        rbm = self.rbm
-        torch.addmm(rbm.hidden_bias, self.v[rows], rbm.weights, beta=rbm.gain, alpha=rbm.gain, out=self.h[rows])
-        self.h[rows].sigmoid_()
-
-    def _visible(self, h: Tensor, v: Tensor) -> None:
-        """v becomes what visible units take given h: a sample where they are binary, else f(hWᵀ + b)."""
-        rbm = self.rbm
-        torch.addmm(rbm.visible_bias, h, rbm.weights.T, beta=rbm.gain, alpha=rbm.gain, out=v).sigmoid_()
-        if rbm.units == "binary":
-            self.noise.sample(v, out=v)
-
-
-class _Noise:
-    """Independent zeros and ones, of given probabilities of one to within 2^-17.
-
-    Random bits are what sampling costs, so 64 of them make four numbers: with j uniform in 0, …, 2^16 - 1, the event
-    (j + 1/2)/2^16 < p has the probability, among the multiples of 2^-16, that is nearest to p.
-    """
-
-    def __init__(self, draw: torch.Generator, most: int, device: torch.device):
-        self.bits, self.uniform = _random_bits(draw, 1), torch.empty(most, device=device)
-        self.middle = torch.tensor(0.5 + 2**-17, device=device)
-
-    def sample(self, probability: Tensor, out: Tensor) -> Tensor:
-        """Zeros and ones in ``out``, which may be ``probability``."""
-        count = probability.numel()
-        bits = torch.from_numpy(self.bits.random_raw(-(-count // 4)).view(np.int16)[:count])
-        uniform = self.uniform[:count].copy_(bits)  # j - 2^15
-        torch.add(self.middle, uniform, alpha=2**-16, out=uniform)  # 17 bits, so exact
-        return torch.lt(uniform.view(probability.shape), probability, out=out)
-
-
-def _random_bits(draw: torch.Generator, stream: int) -> np.random.SFC64:
-    """Numpy's fastest bit generator, seeded by ``draw``; weights and noise of one seed are different streams."""
-    return np.random.SFC64([int(torch.randint(2**63 - 1, (), generator=draw)), stream])
 
 
 def _check_data(X: Tensor, visible: int) -> None:
@@ -454,20 +338,8 @@ def _check_binary(v: Tensor) -> None:
         raise ValueError(f"v has entries from {v.min():.6g} to {v.max():.6g}: zeros and ones are allowed")
 
 
-def _count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} = {value!r}: a positive integer is allowed")
-    return int(value)
-
-
-def _number(name: str, value: float, positive: bool = False) -> float:
-    if not 0 <= value < math.inf or (positive and value == 0):
-        raise ValueError(f"{name} = {value}: a finite {'positive' if positive else 'non-negative'} number is allowed")
-    return float(value)
-
-
 def _per_epoch(name: str, value: float | Sequence[float], epochs: int) -> list[float]:
     values = np.asarray(value, dtype=float)
     if values.shape not in ((), (epochs,)):
         raise ValueError(f"{name} has {values.size} values for epochs = {epochs}: one, or one an epoch, is allowed")
-    return [_number(name, v) for v in np.broadcast_to(values, epochs).tolist()]
+    return np.broadcast_to(not_negative(name, values), epochs).tolist()

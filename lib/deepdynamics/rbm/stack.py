@@ -34,7 +34,7 @@ from deepdynamics.jacobian.chain import layer_factor
 from deepdynamics.networks import Seed, generator
 from deepdynamics.rbm.machine import RBM
 
-__all__ = ["Stack", "fine_tune", "log_determinants", "train"]
+__all__ = ["Stack", "fine_tuned_accuracy", "pretrain", "pretrain_stack"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Stack:
     def factors(self, x: Numbers) -> list[Tensor]:
         """J^l (width of l, width of l - 1) at one input ``x`` (input,), first layer first, float64.
 
-        >>> stack = train((6, 4, 4), torch.rand(100, 6), seed=0, epochs=1, learning_rate=0.1)
+        >>> stack = pretrain_stack((6, 4, 4), torch.rand(100, 6), seed=0, epochs=1, learning_rate=0.1)
         >>> [tuple(J.shape) for J in stack.factors(torch.rand(6))]
         [(4, 6), (4, 4)]
         """
@@ -131,11 +131,33 @@ class Stack:
         rotated = rest[0].cpu() @ torch.from_numpy(np.ascontiguousarray(vectors))
         return product_singular_values([scales, rotated, *(J.cpu() for J in rest[1:])])
 
-    def _slopes(self, number: int, x: Tensor) -> Tensor:
-        """ρ g h (1 - h) in layer ``number``, without cancellation where h is 1 to rounding."""
-        machine = self.machines[number]
-        u = machine.gain * (self.keep * x @ machine.weights.to(x) + machine.hidden_bias.to(x))
-        return self.keep * machine.gain * torch.sigmoid(u) * torch.sigmoid(-u)
+    def mean_log_singular_values(self, X: Numbers) -> Tensor:
+        r"""Mean natural logarithm of all singular values of the Jacobian at each input of X (n, input): (n,), float64.
+
+        For a plain stack of hidden layers of one width N the product of all singular values is a product over layers,
+        and the input enters it through the slopes alone:
+
+        .. math:: \frac1N \sum_k \log s_k = \frac1N \sum_l \Bigl[\sum_i \log\bigl(g\,h^l_i(1 - h^l_i)\bigr)
+            + \log\det(W^{l\top} W^l)^{1/2}\Bigr] .
+
+        Raises ``ValueError`` for a stack with pooling, skip connections, or widths that change or exceed the input's.
+
+        >>> stack, X = Stack((RBM(6, 4, weight_var=1.0), RBM(4, 4, weight_var=1.0))), torch.rand(1, 6)
+        >>> whole = torch.linalg.svdvals(torch.linalg.multi_dot(stack.factors(X[0])[::-1])).log().mean()
+        >>> torch.allclose(stack.mean_log_singular_values(X)[0], whole)
+        True
+        """
+        shapes = [tuple(m.weights.shape) for m in self.machines]
+        if self.pool > 1 or self.skip or len({s[1] for s in shapes}) > 1 or shapes[0][0] < shapes[0][1]:
+            wanted = "a plain one of one width, at most that of the input, is allowed"
+            raise ValueError(f"stack with layers {shapes}: {wanted}")
+        X = tensor("X", X)
+        total = torch.zeros(len(X), dtype=torch.float64, device=X.device)
+        states = self.states(X.double())
+        for number, machine in enumerate(self.machines):
+            log_slope = self._slopes(number, states[number]).log()
+            total += log_slope.mean(1) + torch.linalg.svdvals(machine.weights.double()).log().mean()
+        return total
 
     def reconstruction_errors(self, x: Numbers) -> Tensor:
         """Mean squared error of each machine's reconstruction of the states it is given, (layers,), for inputs
@@ -148,8 +170,31 @@ class Stack:
         errors = [(m.reconstruct(self.keep * s) - s).square().mean() for m, s in zip(self.machines, below, strict=True)]
         return torch.stack(errors)
 
+    def _slopes(self, number: int, x: Tensor) -> Tensor:
+        """ρ g h (1 - h) in layer ``number``, without cancellation where h is 1 to rounding."""
+        machine = self.machines[number]
+        u = machine.gain * (self.keep * x @ machine.weights.to(x) + machine.hidden_bias.to(x))
+        return self.keep * machine.gain * torch.sigmoid(u) * torch.sigmoid(-u)
 
-def train(
+
+def pretrain(widths: Sequence[int], X: Numbers, *, seed: Seed, **arguments: Any) -> list[RBM]:
+    """RBMs of ``widths`` = (visible, hidden, hidden, …), trained one after the other on X (samples, visible): the means
+    f(xW + c) of each are the data of the next (Hinton, Osindero and Teh 2006).
+
+    ``arguments`` are those of :class:`deepdynamics.rbm.RBM` (units, gain, weight_var) and of its ``fit``. The maps of
+    the stack are ``[rbm.hidden_probability for rbm in stack]``, as :func:`deepdynamics.jacobian.layer_jacobians` takes
+    them.
+
+    >>> X = torch.rand(200, 8, generator=torch.Generator().manual_seed(0))
+    >>> stack = pretrain((8, 5, 3), X, units="continuous", epochs=1, learning_rate=0.1, seed=0)
+    >>> [tuple(rbm.weights.shape) for rbm in stack]
+    [(8, 5), (5, 3)]
+    """
+    plain: dict[str, Any] = {"dropout": 0.0, "pool": 1, "skip": False}  # a list could not say what it varies
+    return list(pretrain_stack(widths, X, seed=seed, **plain, **arguments).machines)
+
+
+def pretrain_stack(
     widths: Sequence[int],
     X: Numbers,
     *,
@@ -161,17 +206,17 @@ def train(
     skip: bool = False,
     **arguments: Any,
 ) -> Stack:
-    """A stack with ``widths`` = (input, hidden, …) of units, before pooling, trained greedily on X (samples, input).
+    """As :func:`pretrain`, a :class:`Stack`, and its variants: ``widths`` = (input, hidden, …) of units, before
+    pooling, trained greedily on X (samples, input).
 
     ``arguments`` are those of :class:`deepdynamics.rbm.RBM` (units, gain, weight_var) and of its ``fit``. With dropout
-    a new mask of the inputs is drawn for each sample and epoch. Without variants the same as
-    :func:`deepdynamics.rbm.pretrain`, number for number.
+    a new mask of the inputs is drawn for each sample and epoch.
 
     Raises ``ValueError`` for a dropout outside [0, 1), a ``pool`` that does not divide the widths, and what a machine
     refuses.
 
     >>> X = np.random.default_rng(0).uniform(size=(100, 6))
-    >>> train((6, 4, 3), X, seed=0, epochs=2, learning_rate=0.1, dropout=0.2).machines[1]
+    >>> pretrain_stack((6, 4, 3), X, seed=0, epochs=2, learning_rate=0.1, dropout=0.2).machines[1]
     RBM(4, 3, units='binary', gain=1.0, dtype=torch.float64, device='cpu')
     """
     X = tensor("X", X)
@@ -205,36 +250,7 @@ def _fit_with_dropout(
         arguments["bias_from_data"] = False  # in the first epoch only
 
 
-def log_determinants(stack: Stack, X: Numbers) -> Tensor:
-    r"""Mean natural logarithm of all singular values of the Jacobian at each input of X (n, input): (n,), float64.
-
-    For a plain stack of hidden layers of one width N the product of all singular values is a product over layers, and
-    the input enters it through the slopes alone:
-
-    .. math:: \frac1N \sum_k \log s_k = \frac1N \sum_l \Bigl[\sum_i \log\bigl(g\,h^l_i(1 - h^l_i)\bigr)
-        + \log\det(W^{l\top} W^l)^{1/2}\Bigr] .
-
-    Raises ``ValueError`` for a stack with pooling, skip connections, or widths that change or exceed the input's.
-
-    >>> stack = train((6, 4, 4), torch.rand(100, 6), seed=0, epochs=1, learning_rate=0.1)
-    >>> x = torch.rand(6)
-    >>> whole = torch.linalg.svdvals(torch.linalg.multi_dot(stack.factors(x)[::-1])).log().mean()
-    >>> torch.allclose(log_determinants(stack, x[None])[0], whole)
-    True
-    """
-    shapes = [tuple(m.weights.shape) for m in stack.machines]
-    if stack.pool > 1 or stack.skip or len({s[1] for s in shapes}) > 1 or shapes[0][0] < shapes[0][1]:
-        raise ValueError(f"stack with layers {shapes}: a plain one of one width, at most that of the input, is allowed")
-    X = tensor("X", X)
-    total = torch.zeros(len(X), dtype=torch.float64, device=X.device)
-    states = stack.states(X.double())
-    for number, machine in enumerate(stack.machines):
-        log_slope = stack._slopes(number, states[number]).log()
-        total += log_slope.mean(1) + torch.linalg.svdvals(machine.weights.double()).log().mean()
-    return total
-
-
-def fine_tune(
+def fine_tuned_accuracy(
     stack: Stack,
     X: Numbers,
     y: Numbers,
@@ -252,7 +268,7 @@ def fine_tune(
     ``ValueError`` for a stack with dropout, pooling or skip connections.
 
     >>> X, y = torch.eye(4).repeat(20, 1), torch.arange(4).repeat(20)
-    >>> fine_tune(Stack((RBM(4, 8, weight_var=1.0),)), X, y, X, y, epochs=50, learning_rate=0.05, seed=0)
+    >>> fine_tuned_accuracy(Stack((RBM(4, 8, weight_var=1.0),)), X, y, X, y, epochs=50, learning_rate=0.05, seed=0)
     1.0
     """
     like = stack.machines[0].weights

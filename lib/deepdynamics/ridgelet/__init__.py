@@ -9,6 +9,7 @@ from deepdynamics.ridgelet.reach import low_pass, rebuild
 from deepdynamics.ridgelet.reconstruction import reconstruct, truncation
 from deepdynamics.ridgelet.sampling import evaluate, output_weights, residual, sample_network, sample_parameters
 from deepdynamics.ridgelet.transforms import gaussian_transform, polygon_transform, sine_transform, transform
+from deepdynamics.ridgelet.units import agreement, blurred, unit_agreement, unit_density
 
 __all__ = [
     "AdmissiblePair",
@@ -16,6 +17,8 @@ __all__ = [
     "GaussianDerivative",
     "IntegralOperator",
     "admissibility_constant",
+    "agreement",
+    "blurred",
     "evaluate",
     "gaussian_transform",
     "low_pass",
@@ -32,4 +35,6 @@ __all__ = [
     "sine_transform",
     "transform",
     "truncation",
+    "unit_agreement",
+    "unit_density",
 ]

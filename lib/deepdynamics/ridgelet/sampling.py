@@ -11,26 +11,29 @@ from deepdynamics._checks import Numbers, finite
 from deepdynamics.activations import ActivationLike
 from deepdynamics.networks import generator
 from deepdynamics.networks.draws import Seed
-from deepdynamics.ridgelet.grids import coefficients, line, positive, samples, spacing, vectors
+from deepdynamics.ridgelet.grids import cell_areas, coefficients, line, positive, samples, spacing, vectors
 from deepdynamics.ridgelet.pairs import AdmissiblePair
 
 Array = NDArray[np.float64]
 
 
-def sample_parameters(gamma: Numbers, a: Numbers, b: Numbers, count: int, seed: Seed) -> tuple[Array, Array]:
-    """``count`` parameters a, b, each (count,), from the density that is constant in every cell and proportional to
-    \\|γ\\| there (with outputs: to the norm of γ over them).
+def sample_parameters(
+    gamma: Numbers, a: Numbers, b: Numbers, count: int, seed: Seed, *, areas: Numbers | None = None
+) -> tuple[Array, Array]:
+    """``count`` parameters a (count,), b (count,) from the density that is proportional to \\|γ\\|, constant in every
+    cell of a grid; where γ has outputs, to its norm over them.
 
-    ``gamma`` (len(a), len(b)) or (len(a), len(b), outputs) on the midpoints ``a``, ``b`` of equal cells, inputs of
-    dimension 1; ``seed`` an integer or a generator. Sonoda and Murata (2013), "Nonparametric weight initialization of
-    neural networks via integral representation". Raises ``ValueError`` where γ is 0 everywhere, and for grids and
-    shapes as :func:`reconstruct`.
+    ``gamma`` (len(a), len(b)) or (len(a), len(b), outputs) on the midpoints ``a``, ``b`` of equal cells; ``seed`` an
+    integer or a generator. Inputs of dimension m > 1 have ``a`` (len(a), m) with the ``areas`` of its cells
+    (:func:`polar_grid`): a (count, m) are then points of the grid, and only b varies within its cell. Sonoda and Murata
+    (2013), "Nonparametric weight initialization of neural networks via integral representation". Raises ``ValueError``
+    where γ is 0 everywhere, and for grids and shapes as :func:`reconstruct`.
 
     >>> sampled_a, sampled_b = sample_parameters([[0.0, 0.0], [0.0, 3.0]], [-1.0, 1.0], [-2.0, 2.0], 100, seed=0)
     >>> bool((sampled_a > 0).all()), bool((np.abs(sampled_b - 2) <= 2).all())
     (True, True)
     """
-    sampled_a, sampled_b, _, _ = _draw(gamma, a, b, count, seed)
+    sampled_a, sampled_b, _, _ = _draw(gamma, a, b, count, seed, areas)
     return sampled_a, sampled_b
 
 
@@ -111,18 +114,22 @@ def _units(activation: ActivationLike, a: Numbers, b: Numbers, points: Array) ->
     return np.asarray(activations.get(activation)(points @ hidden.T - shift))
 
 
-def _draw(gamma: Numbers, a: Numbers, b: Numbers, count: int, seed: Seed) -> tuple[Array, Array, Array, float]:
-    """a, b; γ/|γ| in their cells, (count, outputs); the integral of |γ|."""
-    a, b = line("a", a), line("b", b)
-    widths = spacing("a", a), spacing("b", b)
+def _draw(
+    gamma: Numbers, a: Numbers, b: Numbers, count: int, seed: Seed, areas: Numbers | None = None
+) -> tuple[Array, Array, Array, float]:
+    """Parameters a, b, the direction of γ there (count, outputs), and the integral of the size of γ."""
+    a, b = vectors("a", a), line("b", b)
+    cells, width = cell_areas(a, areas), spacing("b", b)
     values = coefficients(gamma, a, b)
     sizes = np.linalg.norm(values, axis=2)
-    sums = np.cumsum(sizes)
+    sums = np.cumsum(sizes if areas is None else sizes * cells[:, None])
     if not 0 < sums[-1] < np.inf:
         raise ValueError("gamma is 0 everywhere: coefficients with a positive finite sum of sizes are allowed")
     uniform = torch.rand(3, positive("count", count), generator=generator(seed), dtype=torch.float64).numpy()
-    cells = np.searchsorted(sums, uniform[0] * sums[-1], side="right")
-    rows, columns = np.divmod(cells, len(b))
+    rows, columns = np.divmod(np.searchsorted(sums, uniform[0] * sums[-1], side="right"), len(b))
     directions = values[rows, columns] / sizes[rows, columns, None]
-    sampled_a, sampled_b = a[rows] + widths[0] * (uniform[1] - 0.5), b[columns] + widths[1] * (uniform[2] - 0.5)
-    return sampled_a, sampled_b, directions, float(sums[-1]) * widths[0] * widths[1]
+    sampled_b = b[columns] + width * (uniform[2] - 0.5)
+    if areas is None:
+        sampled_a = a[rows, 0] + cells[0] * (uniform[1] - 0.5)
+        return sampled_a, sampled_b, directions, float(sums[-1] * cells[0] * width)
+    return a[rows] if a.shape[1] > 1 else a[rows, 0], sampled_b, directions, float(sums[-1] * width)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from deepdynamics import data
-from deepdynamics.networks import generator
+from deepdynamics._checks import count
+from deepdynamics.networks import gaussian, generator
 from deepdynamics.networks import imagenet as architectures
 
 __all__ = ["DEPTHS", "NEEDS", "NETWORK", "Pictures", "pictures", "prefix", "trained", "untrained"]
@@ -62,7 +63,7 @@ def untrained(seed: int, network: str = NETWORK) -> architectures.ImageNetNetwor
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             deviation = math.sqrt(2 / module.weight[0].numel())
-            module.weight.data = deviation * torch.randn(module.weight.shape, generator=draw)
+            module.weight.data = deviation * gaussian(module.weight.shape, seed=draw, dtype=torch.float32)
             assert module.bias is not None
             module.bias.data.zero_()
     return net.requires_grad_(False)
@@ -70,6 +71,4 @@ def untrained(seed: int, network: str = NETWORK) -> architectures.ImageNetNetwor
 
 def prefix(net: architectures.ImageNetNetwork, depth: int) -> nn.Sequential:
     """The first ``depth`` layers: picture -> x^depth."""
-    if not 1 <= depth <= len(net.layers):
-        raise ValueError(f"depth = {depth}: 1 to {len(net.layers)} are allowed")
-    return nn.Sequential(*net.layers[:depth])
+    return nn.Sequential(*net.layers[: count("depth", depth, most=len(net.layers))])

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepdynamics import data
+from deepdynamics._checks import one_of
 from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.experiments.cnn_jacobian import imagenets
 from deepdynamics.jacobian import spectral_sums
@@ -100,12 +101,10 @@ def changed(x: Tensor, change: str, level: float, *, seed: int, draw: int = 0) -
     ...       0.5 * changed(torch.zeros(3, 4, 4), "noise", 1.0, seed=0)).all())
     True
     """
-    if change == "noise":
+    if one_of("change", change, CHANGES) == "noise":
         return x + level * torch.randn(x.shape, generator=generator(1000 * seed + draw))
-    if change == "contrast":
-        mean = x.mean((-2, -1), keepdim=True)
-        return mean + (x - mean) / (1 + level)
-    raise ValueError(f"change = {change!r}: one of {', '.join(CHANGES)} is allowed")
+    mean = x.mean((-2, -1), keepdim=True)
+    return mean + (x - mean) / (1 + level)
 
 
 @torch.no_grad()

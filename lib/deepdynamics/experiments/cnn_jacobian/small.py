@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepdynamics import data, jacobian
+from deepdynamics._checks import one_of
 from deepdynamics.directions import KINDS, known_tangents, nearest_difference, span_noise
 from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.jacobian import localisation, participation_ratio
@@ -152,8 +153,7 @@ def pictures(name: str) -> Pictures:
     """The images of "mnist" or "cifar-100" (in grey by the usual weights of red, green and blue; ten classes, in
     alphabetical order). Raises ValueError for another name.
     """
-    if name not in DATA:
-        raise ValueError(f"name = {name!r}: one of {', '.join(DATA)} is needed")
+    one_of("name", name, DATA)
     parts, provenances = [], []
     for split, most in (("train", TRAINED_ON[name]), ("test", TESTED_ON[name])):
         enough = most if name == "mnist" and data.available(name) else None

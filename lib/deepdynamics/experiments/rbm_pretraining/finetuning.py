@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from deepdynamics import data
 from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.experiments.rbm_pretraining import variations as pretraining
-from deepdynamics.rbm import fine_tune, train
+from deepdynamics.rbm import fine_tuned_accuracy, pretrain_stack
 
 __all__ = ["KEY", "cell", "checks", "grid", "hyperparameters"]
 
@@ -80,11 +80,11 @@ def cell(stack: int) -> dict[str, NDArray[np.float64]]:
     drawn = hyperparameters(stack)
     momentum = [0.5 if epoch < 2 else 0.9 for epoch in range(int(drawn["epochs"]))]
     widths = (X.shape[1], *[pretraining.WIDTH] * pretraining.DEPTH)
-    machines = train(widths, X, seed=1000 + stack, momentum=momentum, **(pretraining.RECIPE | drawn))
+    machines = pretrain_stack(widths, X, seed=1000 + stack, momentum=momentum, **(pretraining.RECIPE | drawn))
     spectra = pretraining.leading(machines, images[:IMAGES])
     errors = machines.reconstruction_errors(tests[: pretraining.JUDGED])
     spread = machines.states(tests[: pretraining.JUDGED])[-1].std(0).mean()
-    accuracy = fine_tune(machines, X, y, tests, labels, epochs=EPOCHS, learning_rate=RATE, seed=stack)
+    accuracy = fine_tuned_accuracy(machines, X, y, tests, labels, epochs=EPOCHS, learning_rate=RATE, seed=stack)
     found = [
         accuracy,
         spectra[:, 0].mean(),

@@ -27,7 +27,7 @@ from torch import Tensor
 from deepdynamics import data
 from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.lineardynamics.descent import orthogonality_defect
-from deepdynamics.rbm import Stack, train
+from deepdynamics.rbm import Stack, pretrain_stack
 
 __all__ = ["KEY", "KINDS", "cell", "checks", "grid", "leading", "measure", "pictures", "trained"]
 
@@ -166,7 +166,7 @@ def trained(kind: str, seed: int, depth: int = DEPTH) -> Stack:
     X = pictures(kind)[0]
     momentum = [0.5 if epoch < 2 else 0.9 for epoch in range(epochs)]
     widths = (X.shape[1], *[width] * depth)
-    return train(widths, X, seed=seed, epochs=epochs, momentum=momentum, **(RECIPE | changes))
+    return pretrain_stack(widths, X, seed=seed, epochs=epochs, momentum=momentum, **(RECIPE | changes))
 
 
 def leading(stack: Stack, images: Tensor, depth: int | None = None) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
-r"""Autoencoders with one hidden layer, many trained as one program: plain, with weight decay, denoising, contractive.
+r"""Autoencoders with one hidden layer and tied weights: plain, with weight decay, denoising, contractive.
 
-Encoder and decoder share their weights,
+Many are trained as one program. Encoder and decoder share their weights,
 
     h = f(W x + b),        r = g(Wᵀ h + c),
 
@@ -9,8 +9,7 @@ with f logistic (or linear). The Jacobian of the encoder at x and its squared Fr
     J(x) = diag(f'(a)) W,  a = W x + b,        ‖J(x)‖² = Σ_j f'(a_j)² ‖W_j‖² = Σ_k s_k(x)²,        f' = h (1 - h),
 
 and the contractive autoencoder (Rifai et al. 2011) adds λ times the mean of ‖J‖² over the images to its loss. Singular
-values and right singular vectors need no matrix larger than hidden × hidden: J Jᵀ = diag(f') W Wᵀ diag(f'), whose
-middle part does not depend on x.
+values and vectors: :mod:`deepdynamics.autoencoders.spectra`.
 
 Torch; images may be lists or numpy arrays, which take the type of the weights.
 """
@@ -20,23 +19,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from deepdynamics._checks import Numbers, tensor
+from deepdynamics._batched import SGD, Adam, per_run, run_seeds
+from deepdynamics._checks import Numbers, count, not_negative, number, one_of, tensor
+from deepdynamics.autoencoders.corruption import CORRUPTIONS, corrupted_batches
+from deepdynamics.autoencoders.spectra import Triplets, singular_triplets, singular_values, squared_norms
 from deepdynamics.jacobian.chain import layer_factor
-from deepdynamics.jacobian.gram import determined, eigenpairs, roots
-from deepdynamics.networks import Seed, generator
+from deepdynamics.networks import Seed, gaussian
 
-__all__ = ["Autoencoders", "History", "Triplets"]
+__all__ = ["Autoencoders", "History"]
 
 UNITS = ("sigmoid", "linear")
 LOSSES = ("cross-entropy", "squared")
-CORRUPTIONS = ("masking", "gaussian")
-OPTIMISERS = ("adam", "sgd")
+OPTIMISERS: dict[str, type[Adam] | type[SGD]] = {"adam": Adam, "sgd": SGD}
 
 
 @dataclass(frozen=True)
@@ -56,24 +54,6 @@ class History:
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.reconstruction, self.contraction))
-
-
-@dataclass(frozen=True)
-class Triplets:
-    """Singular triplets of the encoder: ``U`` (runs, n, hidden, k), ``s`` (runs, n, k) descending, ``V`` (runs, n,
-    visible, k), vectors as columns.
-
-    >>> U, s, V = Autoencoders(1, 6, 3).triplets(torch.rand(5, 6), k=2)
-    >>> U.shape, s.shape, V.shape
-    (torch.Size([1, 5, 3, 2]), torch.Size([1, 5, 2]), torch.Size([1, 5, 6, 2]))
-    """
-
-    U: Tensor
-    s: Tensor
-    V: Tensor
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter((self.U, self.s, self.V))
 
 
 class Autoencoders:
@@ -108,21 +88,11 @@ class Autoencoders:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ):
-        for name, count in (("runs", runs), ("visible", visible), ("hidden", hidden)):
-            if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-                raise ValueError(f"{name} = {count!r}: a positive integer is allowed")
-        _check_name("units", units, UNITS)
-        _check_name("loss", loss, LOSSES)
-        if not 0 <= weight_var < math.inf:
-            raise ValueError(f"weight_var = {weight_var}: a finite number, not negative, is allowed")
-        self.runs, self.visible, self.hidden, self.units, self.loss = int(runs), int(visible), int(hidden), units, loss
-        if isinstance(seed, (int, np.integer, np.random.Generator, torch.Generator)):
-            seed = torch.randint(2**62, (self.runs,), generator=generator(seed)).tolist()
-        self.seeds = [int(s) for s in _per_run("seed", seed, self.runs)]
-        scale = math.sqrt(weight_var / visible)
-        draws = [
-            torch.randn(self.hidden, self.visible, generator=generator(s), dtype=torch.float64) for s in self.seeds
-        ]
+        self.runs, self.visible, self.hidden = count("runs", runs), count("visible", visible), count("hidden", hidden)
+        self.units, self.loss = one_of("units", units, UNITS), one_of("loss", loss, LOSSES)
+        self.seeds = run_seeds(seed, self.runs)
+        scale = math.sqrt(number("weight_var", weight_var, not_negative) / visible)
+        draws = [gaussian((self.hidden, self.visible), seed=s) for s in self.seeds]
         self.weights = (scale * torch.stack(draws)).to(dtype=dtype, device=device)
         self.biases = self.weights.new_zeros(self.runs, self.hidden)
         self.visible_biases = self.weights.new_zeros(self.runs, self.visible)
@@ -169,19 +139,16 @@ class Autoencoders:
         Raises ``ValueError`` for X of another shape or type, not finite, or outside [0, 1] with the cross-entropy;
         negative parameters, a masked share of 1 or more, a batch outside 1..n, unknown names.
 
-        >>> X = np.random.default_rng(0).uniform(size=(100, 6))
+        >>> X = torch.rand(100, 6, generator=torch.Generator().manual_seed(0))
         >>> nets = Autoencoders(2, 6, 3)
         >>> history = nets.fit(X, learning_rate=[0.01, 0.1], epochs=30, batch=20, noise=0.2, seed=0)
         >>> bool((history.reconstruction[-1] < history.reconstruction[0]).all())
         True
         """
         X = self._checked(X, in_range=self.loss == "cross-entropy")
-        _check_name("corruption", corruption, CORRUPTIONS)
-        _check_name("optimiser", optimiser, OPTIMISERS)
-        if isinstance(epochs, bool) or int(epochs) != epochs or epochs < 0:
-            raise ValueError(f"epochs = {epochs!r}: an integer, not negative, is allowed")
-        if int(batch) != batch or not 1 <= batch <= len(X):
-            raise ValueError(f"batch = {batch}: 1 to {len(X)}, the number of images, is allowed")
+        one_of("corruption", corruption, CORRUPTIONS)
+        one_of("optimiser", optimiser, OPTIMISERS)
+        epochs, batch = count("epochs", epochs, least=0), count("batch", batch, most=len(X))
         rate, contract, decay, level = (
             self._number(name, value)
             for name, value in (
@@ -193,12 +160,14 @@ class Autoencoders:
         )
         if corruption == "masking" and bool((level >= 1).any()):
             raise ValueError(f"noise = {noise}: a share below 1 is allowed where pixels are masked")
-        seeds = _per_run("seed", seed, self.runs)
-        update = _Update((self.weights, self.biases, self.visible_biases), rate, optimiser)
+        seeds = per_run("seed", seed, self.runs)
+        parameters = (self.weights, self.biases, self.visible_biases)
+        updates = [OPTIMISERS[optimiser](parameter, rate[:, 0]) for parameter in parameters]
         rows = []
-        for clean, seen in _Batches(X, int(batch), int(epochs), seeds, level, corruption):
+        for clean, seen in corrupted_batches(X, int(batch), int(epochs), seeds, level, corruption):
             gradients, row = self._gradients(clean, seen, contract, decay)
-            update(gradients)
+            for update, gradient in zip(updates, gradients, strict=True):
+                update(gradient)
             rows.append(row)
         found = torch.stack(rows) if rows else X.new_empty(0, 2, self.runs)
         return History(found[:, 0], found[:, 1])
@@ -275,7 +244,7 @@ class Autoencoders:
         >>> torch.allclose(nets.contraction(X)[0], nets.jacobians(X, 0).square().sum((1, 2)))
         True
         """
-        return (self._slope(self.encode(X)).square() @ self.weights.square().sum(2)[:, :, None])[..., 0]
+        return squared_norms(self._slope(self.encode(X)), self.weights)
 
     def jacobians(self, X: Numbers, run: int) -> Tensor:
         """J(x) = diag(f'(a)) W of one run, (n, hidden, visible).
@@ -283,8 +252,7 @@ class Autoencoders:
         >>> Autoencoders(2, 6, 3).jacobians(torch.rand(5, 6), run=1).shape
         torch.Size([5, 3, 6])
         """
-        if not 0 <= run < self.runs:
-            raise ValueError(f"run = {run}: 0 to {self.runs - 1} are allowed")
+        run = count("run", run, least=0, most=self.runs - 1)
         return layer_factor(self._slope(self.encode(X))[run], self.weights[run])
 
     def singular_values(self, X: Numbers) -> Tensor:
@@ -293,16 +261,11 @@ class Autoencoders:
         From the eigenvalues of the small Gram matrix J Jᵀ: right to about 1e-8 times the largest, and rounding below
         that.
 
-        >>> nets, X = Autoencoders(1, 6, 3, dtype=torch.float64), np.full((1, 6), 0.5)
+        >>> nets, X = Autoencoders(1, 6, 3, dtype=torch.float64), [[0.5] * 6]
         >>> torch.allclose(nets.singular_values(X)[0], torch.linalg.svdvals(nets.jacobians(X, 0)))
         True
         """
-        slope, kernel = self._gram_parts(X)
-        count = min(self.hidden, self.visible)
-        rows = []
-        for d, K in zip(slope, kernel, strict=True):  # a run at a time: n hidden² numbers
-            rows.append(roots(d[:, :, None] * K * d[:, None, :])[:, :count])
-        return torch.stack(rows)
+        return singular_values(self._slope(self.encode(X)), self.weights)
 
     def triplets(self, X: Numbers, k: int, *, trailing: bool = False) -> Triplets:
         """The ``k`` leading singular triplets of J(x), or with ``trailing`` the last ``k`` of all min(hidden, visible).
@@ -310,29 +273,15 @@ class Autoencoders:
         In float64, from the Gram matrix, by the rule of :mod:`deepdynamics.jacobian.gram`: columns of V are zero where
         s, at most 1e-7 of the largest, does not determine them.
 
-        >>> nets, X = Autoencoders(1, 6, 3, dtype=torch.float64), np.full((1, 6), 0.5)
+        >>> nets, X = Autoencoders(1, 6, 3, dtype=torch.float64), [[0.5] * 6]
         >>> U, s, V = nets.triplets(X, k=3)
         >>> torch.allclose(U[0, 0] * s[0, 0] @ V[0, 0].T, nets.jacobians(X, 0)[0])
         True
         """
-        count = min(self.hidden, self.visible)
-        if int(k) != k or not 1 <= k <= count:
-            raise ValueError(f"k = {k}: 1 to {count} are allowed")
-        slope, kernel = self._gram_parts(X)
-        wanted = slice(count - k, count) if trailing else slice(0, k)
-        found: list[tuple[Tensor, Tensor, Tensor]] = []
-        for d, K, W in zip(slope, kernel, self.weights.double(), strict=True):
-            values, vectors = eigenpairs(d[:, :, None] * K * d[:, None, :])
-            s, U = values[:, wanted], vectors[:, :, wanted]
-            V = (W.T @ (d[:, :, None] * U)) / s[:, None]
-            found.append((U, s, determined(V, s, values[:, :1])))
-        U, s, V = (torch.stack(parts) for parts in zip(*found, strict=True))
-        return Triplets(U, s, V)
-
-    def _gram_parts(self, X: Numbers) -> tuple[Tensor, Tensor]:
-        """f'(a) (runs, n, hidden) and W Wᵀ (runs, hidden, hidden), in float64."""
-        weights = self.weights.double()
-        return self._slope(self.encode(X)).double(), weights @ weights.mT
+        rank = min(self.hidden, self.visible)
+        k = count("k", k, most=rank)
+        wanted = slice(rank - k, rank) if trailing else slice(0, k)
+        return singular_triplets(self._slope(self.encode(X)), self.weights, wanted)
 
     def _hidden(self, x: Tensor) -> Tensor:
         a = torch.baddbmm(self.biases[:, None], x, self.weights.mT)
@@ -343,11 +292,7 @@ class Autoencoders:
 
     def _number(self, name: str, value: float | Sequence[float]) -> Tensor:
         """A parameter of training as a tensor (runs, 1)."""
-        values = _per_run(name, value, self.runs)
-        for one in values:
-            if not 0 <= one < math.inf:
-                raise ValueError(f"{name} = {one}: finite numbers, not negative, are allowed")
-        return self.weights.new_tensor(values)[:, None]
+        return self.weights.new_tensor(not_negative(name, per_run(name, value, self.runs)))[:, None]
 
     def _checked(self, numbers: Numbers, in_range: bool = False) -> Tensor:
         X = tensor("X", numbers, like=self.weights)
@@ -360,70 +305,3 @@ class Autoencoders:
             low, high = float(X.min()), float(X.max())
             raise ValueError(f"X from {low:g} to {high:g}: 0 to 1 is allowed with the cross-entropy")
         return X
-
-
-class _Batches:
-    """(x, x̃), each (runs, batch, visible), for every step; runs with equal seed share both."""
-
-    def __init__(self, X: Tensor, size: int, epochs: int, seeds: Sequence[int], level: Tensor, corruption: str):
-        self.X, self.size, self.epochs, self.corruption = X, size, epochs, corruption
-        self.streams = list(dict.fromkeys(seeds))
-        self.place = [self.streams.index(seed) for seed in seeds]
-        self.level = level[:, :, None]
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        n, X = len(self.X), self.X
-        draws = [(generator(seed), generator(seed)) for seed in self.streams]  # order and corruption do not mix
-        noisy = bool((self.level > 0).any())
-        kind = torch.rand if self.corruption == "masking" else torch.randn
-        for _ in range(self.epochs):
-            orders = torch.stack([torch.randperm(n, generator=order) for order, _ in draws])
-            for start in range(0, n - self.size + 1, self.size):
-                x = X[orders[:, start : start + self.size].to(X.device)][self.place]
-                if not noisy:
-                    yield x, x
-                    continue
-                shape = (self.size, X.shape[1])
-                numbers = torch.stack([kind(shape, generator=noise, dtype=X.dtype) for _, noise in draws])
-                numbers = numbers.to(X.device)[self.place]
-                yield x, x * (numbers >= self.level) if kind is torch.rand else x + self.level.sqrt() * numbers
-
-
-class _Update:
-    """parameter ← parameter - step, in place, with a learning rate (runs, 1) for each run."""
-
-    def __init__(self, parameters: Sequence[Tensor], rate: Tensor, kind: str):
-        self.parameters, self.kind, self.count = parameters, kind, 0
-        self.rates = [rate.view(-1, *(1,) * (p.ndim - 1)) for p in parameters]
-        self.memory = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters if kind == "adam"]
-
-    def __call__(self, gradients: Sequence[Tensor]) -> None:
-        self.count += 1
-        if self.kind == "sgd":
-            for parameter, gradient, rate in zip(self.parameters, gradients, self.rates, strict=True):
-                parameter.sub_(gradient * rate)
-            return
-        first_scale, second_scale = 1 - 0.9**self.count, math.sqrt(1 - 0.999**self.count)
-        for parameter, gradient, rate, (first, second) in zip(
-            self.parameters, gradients, self.rates, self.memory, strict=True
-        ):
-            first.lerp_(gradient, 0.1)
-            second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-            scale = torch.sqrt(second, out=gradient).div_(second_scale).add_(1e-8)
-            parameter.sub_(torch.div(first, scale, out=scale).mul_(rate / first_scale))
-
-
-def _check_name(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} = {value!r}: one of {', '.join(allowed)} is allowed")
-
-
-def _per_run(name: str, value: Any, runs: int) -> list[Any]:
-    """One value, repeated, or a sequence of one value a run."""
-    if isinstance(value, (Tensor, np.ndarray)):
-        value = value.tolist()
-    if not isinstance(value, Sequence):
-        return [value] * runs
-    if len(value) != runs:
-        raise ValueError(f"{name} has {len(value)} values: one value, or one for each of the {runs} runs, is allowed")
-    return list(value)
