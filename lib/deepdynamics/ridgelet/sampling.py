@@ -47,12 +47,11 @@ def even_parameters(reach: float, count: int, seed: Seed, *, radius: float = 1.0
     >>> bool((np.abs(a) <= 5).all()), bool((np.abs(b) <= np.abs(a)).all())
     (True, True)
     """
-    for name, value in (("reach", reach), ("radius", radius)):
-        if not 0 < value < np.inf:
-            raise ValueError(f"{name} = {value}: a positive finite number is allowed")
-    uniform = torch.rand(2, positive("count", count), generator=generator(seed), dtype=torch.float64).numpy()
-    a = reach * (2 * uniform[0] - 1)
-    return a, a * radius * (2 * uniform[1] - 1)
+    steepest = _checks.number("reach", reach, _checks.positive)
+    farthest = _checks.number("radius", radius, _checks.positive)
+    uniform = torch.rand(2, _checks.count("count", count), generator=generator(seed), dtype=torch.float64).numpy()
+    a = steepest * (2 * uniform[0] - 1)
+    return a, a * farthest * (2 * uniform[1] - 1)
 
 
 def sample_network(
