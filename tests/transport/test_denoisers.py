@@ -8,6 +8,7 @@ from deepdynamics.transport import (
     compose_daes,
     dae_flow_gaussian,
     denoisers,
+    train_composed_daes,
     train_dae,
     train_daes,
 )
@@ -161,3 +162,15 @@ def test_bad_points():
         g[0](normal().expand(2, -1, -1))
     with pytest.raises(IndexError):
         g[0][0]
+
+
+def test_a_stack_trains_each_layer_on_the_one_before():
+    x = torch.stack([normal(), 2 * normal(seed=1)])
+    stack = train_composed_daes(x, 0.2, 2, steps=30, seed=3)
+    draw = torch.Generator().manual_seed(3)
+    first = train_daes(x, 0.2, steps=30, seed=draw)
+    second = train_daes(first(x), 0.2, steps=30, seed=draw)
+    assert torch.equal(stack[1](stack[0](x)), second(first(x)))
+    assert train_composed_daes(x[0], 0.2, 1, steps=3, seed=0)[0](x[0]).shape == x[0].shape
+    with pytest.raises(ValueError, match="layers = 0"):
+        train_composed_daes(x, 0.2, 0, steps=3, seed=0)

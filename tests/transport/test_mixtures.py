@@ -200,3 +200,24 @@ def test_a_score_in_torch_stays_in_torch():
     x = torch.ones(3, 2, requires_grad=True)
     dae_map(lambda x: -x, x, 0.5).sum().backward()
     torch.testing.assert_close(x.grad, torch.full((3, 2), 0.5))
+
+
+@pytest.mark.parametrize("variances", [[0.3, 0.2], [np.diag([0.5, 0.3]), [[0.4, 0.1], [0.1, 0.4]]]])
+def test_sharpened_solves_the_backward_heat_equation(variances):
+    """∂_t p = -Δp, by central differences in time and in space; heat run forwards comes back."""
+    mixture = GaussianMixture([0.6, 0.4], [[-1.0, 0.0], [1.0, 0.5]], variances)
+    x, t, h = mixture.sample(20, 0), 0.04, 1e-3
+
+    def p(time, x):
+        return np.exp(mixture.sharpened(time).log_density(x))
+
+    rate = (p(t + h, x) - p(t - h, x)) / (2 * h)
+    laplacian = sum(p(t, x + h * e) - 2 * p(t, x) + p(t, x - h * e) for e in np.eye(2)) / h**2
+    np.testing.assert_allclose(rate, -laplacian, rtol=1e-3, atol=1e-3)
+    back = mixture.sharpened(-0.5).sharpened(0.5)
+    np.testing.assert_allclose(back.score(x), mixture.score(x), rtol=1e-10)
+
+
+def test_sharpened_ends_at_the_extinction():
+    with pytest.raises(ValueError, match=r"t = 0.1: below 0.1"):
+        GaussianMixture([1, 1], [[0], [1]], [0.2, 0.5]).sharpened(0.1)

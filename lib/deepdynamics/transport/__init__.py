@@ -1,7 +1,8 @@
 """Optimal transport between Gaussians, flows of densities, and denoising autoencoders as maps that move mass."""
 
 from deepdynamics.transport.continuity import gaussian_continuity_residual
-from deepdynamics.transport.denoisers import Denoiser, train_dae, train_daes
+from deepdynamics.transport.denoisers import Denoiser, train_composed_daes, train_dae, train_daes
+from deepdynamics.transport.diffusion import probability_flow
 from deepdynamics.transport.entropy import (
     dae_flow_gaussian,
     entropy_flow_gaussian,
@@ -14,7 +15,9 @@ from deepdynamics.transport.flows import Coupling, compose_daes, euler_flow, mid
 from deepdynamics.transport.gaussians import AffineMap, gaussian_geodesic, gaussian_map, gaussian_w2
 from deepdynamics.transport.jko import jko_denoising, jko_fokker_planck, jko_heat
 from deepdynamics.transport.mixtures import Estimate, GaussianMixture
+from deepdynamics.transport.translation import ShallowStep, translate
 from deepdynamics.transport.tweedie import dae_map, gaussian_dae
+from deepdynamics.transport.volumes import log_volume
 
 __all__ = [
     "AffineMap",
@@ -22,6 +25,7 @@ __all__ = [
     "Denoiser",
     "Estimate",
     "GaussianMixture",
+    "ShallowStep",
     "compose_daes",
     "dae_flow_gaussian",
     "dae_map",
@@ -39,8 +43,12 @@ __all__ = [
     "jko_denoising",
     "jko_fokker_planck",
     "jko_heat",
+    "log_volume",
     "midpoint_flow",
+    "probability_flow",
     "rk4_flow",
+    "train_composed_daes",
     "train_dae",
     "train_daes",
+    "translate",
 ]

@@ -25,11 +25,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepdynamics._batched import Adam
 from deepdynamics._checks import Numbers, plain, tensor
 from deepdynamics.networks import Seed, generator
 from deepdynamics.transport.arguments import count, noise
 
-__all__ = ["Denoiser", "train_dae", "train_daes"]
+__all__ = ["Denoiser", "train_composed_daes", "train_dae", "train_daes"]
 
 WIDTH, BATCH, RATE = 64, 500, 3e-3
 _BLOCK = 50  # steps whose random numbers are drawn at once
@@ -121,16 +122,39 @@ def train_daes(
     return training.denoiser(centre, unit)
 
 
+def train_composed_daes(
+    samples: Numbers, variance: float, layers: int, *, steps: int, seed: Seed, skip: bool = True
+) -> list[Denoiser]:
+    """``layers`` denoisers of noise ``variance``, each trained on what the one before makes of the ``samples`` (n, d),
+    or (runs, n, d) for many stacks at once; :func:`compose_daes` applies them.
+
+    Raises ``ValueError`` as :func:`train_dae` does, and for layers below 1.
+
+    >>> x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
+    >>> stack = train_composed_daes(x, 1.0, 2, steps=200, seed=0)
+    >>> bool(stack[1](stack[0](x)).std() < stack[0](x).std() < x.std())
+    True
+    """
+    points, draw = _samples(samples), generator(seed)
+    runs = points if points.ndim == 3 else points[None]
+    stack: list[Denoiser] = []
+    for _ in range(count("layers", layers)):
+        stack.append(train_daes(runs, variance, steps=steps, seed=draw, skip=skip))
+        runs = stack[-1](runs)
+    return stack if points.ndim == 3 else [layer[0] for layer in stack]
+
+
 class _Training:
-    """Parameters, gradients and Adam's moments of all runs: each one tensor (runs, number), of which the layers are
-    views, so that Adam is a few operations whatever the depth."""
+    """Parameters and gradients of all runs: each one tensor (runs, number), of which the layers are views, so that Adam
+    is a few operations whatever the depth."""
 
     def __init__(self, d: int, draws: Sequence[torch.Generator], like: Tensor, skip: bool):
         shapes = [(WIDTH, d), (WIDTH, WIDTH), (d, WIDTH)]
-        self.skip, self.count = skip, 0
+        self.skip = skip
         size = sum(out * (n_in + 1) for out, n_in in shapes)
-        self.theta, self.gradient, self.first, self.second = (like.new_zeros(len(draws), size) for _ in range(4))
-        self.layers, self.slopes = (self._views(flat, shapes) for flat in (self.theta, self.gradient))
+        theta, self.gradient = (like.new_zeros(len(draws), size) for _ in range(2))
+        self.adam = Adam(theta, like.new_empty(len(draws)))
+        self.layers, self.slopes = (self._views(flat, shapes) for flat in (theta, self.gradient))
         self.outputs = [like.new_empty(len(draws), BATCH, out) for out, _ in shapes]
         self.deltas = [torch.empty_like(h) for h in self.outputs[:-1]]
         for W, b in self.layers[:-1]:
@@ -165,11 +189,8 @@ class _Training:
             if depth:  # the ReLU's slope is the sign of its output, which nobody needs any more
                 delta = torch.bmm(delta, self.layers[depth][0], out=self.deltas[depth - 1])
                 delta *= inputs[depth].sign_()
-        self.count += 1
-        self.first.lerp_(self.gradient, 0.1)
-        self.second.mul_(0.999).addcmul_(self.gradient, self.gradient, value=0.001)
-        scale = torch.sqrt(self.second, out=self.gradient).div_((1 - 0.999**self.count) ** 0.5).add_(1e-8)
-        self.theta.addcdiv_(self.first, scale, value=-rate / (1 - 0.9**self.count))
+        self.adam.rate.fill_(rate)
+        self.adam(self.gradient)
 
     def denoiser(self, centre: Tensor, unit: Tensor) -> Denoiser:
         """In the user's units: u · net((x - c)/u), with c added where there is no skip, is a perceptron as well."""

@@ -140,6 +140,21 @@ class GaussianMixture:
         """
         return _mean((self.score(self.sample(count, seed, variance), variance) ** 2).sum(-1))
 
+    def sharpened(self, t: float) -> GaussianMixture:
+        """The mixture after the time ``t`` of the continuous denoiser, ∂_t p = -Δp: every variance less 2t, weights and
+        means as they are. Its score is the velocity at that time. For t < 0 it is heat, ∂_t p = Δp for the time -t.
+
+        Raises ``ValueError`` from the extinction on, where the smallest variance is 0: t = ½ min variance.
+
+        >>> GaussianMixture([1], [[0]], 1.0).sharpened(0.3).score([1.0])  # N(0, 0.4)
+        array([-2.5])
+        """
+        time, end = float(finite("t", t)), float(self._spectra.min()) / 2
+        if time >= end:
+            raise ValueError(f"t = {time:g}: below {end:g}, where a component is extinct, is allowed")
+        identity = 1.0 if self._axes is None else np.eye(self.dimension)
+        return GaussianMixture(self.weights, self.means, self.variances - 2 * time * identity)
+
     def _in_blocks(self, function: Callable[[Array, Array], Array], x: Numbers, variance: Numbers) -> Array:
         """``function`` of points (n, d) and their noise (n,), a million numbers at a time."""
         x, level = finite("x", x), _level(variance)

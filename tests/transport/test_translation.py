@@ -1,0 +1,36 @@
+"""Maps of a flow as shallow networks: affine ones exactly, a mixture's the better the more units."""
+
+import numpy as np
+import pytest
+from deepdynamics.transport import GaussianMixture, compose_daes, gaussian_dae, translate
+
+MIXTURE = GaussianMixture([0.4, 0.35, 0.25], [[-1.4, -0.6], [1.3, -0.7], [0.1, 1.3]], 0.2)
+
+
+def units(count, seed):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, 2)), rng.normal(size=count)
+
+
+def test_units_that_are_always_on_give_affine_maps():
+    maps = [gaussian_dae([1, 0], np.diag([2.0, 1.0]), t) for t in (0.1, 0.2)]
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    on = np.concatenate([np.eye(2), -np.eye(2)]), np.full(4, -10.0)  # relu(x + 10) and relu(10 - x)
+    layers = translate(maps, x, lambda k: on, "relu", decay=1e-12)
+    np.testing.assert_allclose(compose_daes(layers, x), compose_daes(maps, x), atol=1e-6)
+
+
+def test_more_units_follow_a_mixture_better():
+    maps = [lambda x, k=k: MIXTURE.sharpened(0.01 * k).dae(x, 0.01) for k in range(3)]
+    x, new = MIXTURE.sample(2000, 0), MIXTURE.sample(500, 1)
+    goal = compose_daes(maps, new)[-1]
+    errors = []
+    for count in (10, 40, 160):
+        layers = translate(maps, x, lambda k, count=count: units(count, k), "relu")
+        errors.append(np.linalg.norm(compose_daes(layers, new)[-1] - goal) / np.linalg.norm(goal - new))
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+
+
+def test_maps_that_leave_the_numbers():
+    with pytest.raises(ValueError, match=r"maps\[1\]\(x\)"):
+        translate([lambda x: x, lambda x: x * np.nan], np.ones((3, 2)), lambda k: units(2, k), "relu")
