@@ -125,9 +125,9 @@ class ShallowEnsemble:
         .. math:: \frac 1n \sum_x (y - g(x))^2 + \mathrm{weight\_decay} \cdot \sum_j c_j^2 ,
 
         the objective of :func:`deepdynamics.ridgelet.output_weights`: the decay acts on the output weights alone. Each
-        network starts from :meth:`draw` or from ``start`` = (a, b, c), each (count, units). ``learning_rate``, ``weight_decay`` and ``box``
-        are one value or one a network; one ``seed`` gives each its own draw, a list gives each its own seed, and what
-        a network becomes does not depend on those beside it, up to rounding.
+        network starts from :meth:`draw` or from ``start`` = (a, b, c), each (count, units). ``learning_rate``,
+        ``weight_decay`` and ``box`` are one value or one a network; one ``seed`` gives each its own draw, a list gives
+        each its own seed, and what a network becomes does not depend on those beside it, up to rounding.
 
         Raises ``ValueError`` for data that are empty or not finite, shapes that do not fit, values out of range.
 
