@@ -7,17 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from deepdynamics import activations
-from deepdynamics._checks import Numbers, finite
+from deepdynamics import _checks, activations
+from deepdynamics._checks import Array, Numbers, finite
 from deepdynamics.activations import ActivationLike
 from deepdynamics.networks import generator
 from deepdynamics.networks.draws import Seed
-from deepdynamics.ridgelet.grids import cell_areas, coefficients, line, positive, samples, spacing, vectors
+from deepdynamics.ridgelet.grids import cell_areas, coefficients, line, samples, spacing, vectors
 from deepdynamics.ridgelet.pairs import AdmissiblePair
-
-Array = NDArray[np.float64]
 
 
 def sample_parameters(
@@ -142,7 +139,7 @@ def _draw(
     sums = np.cumsum(sizes if areas is None else sizes * cells[:, None])
     if not 0 < sums[-1] < np.inf:
         raise ValueError("gamma is 0 everywhere: coefficients with a positive finite sum of sizes are allowed")
-    uniform = torch.rand(3, positive("count", count), generator=generator(seed), dtype=torch.float64).numpy()
+    uniform = torch.rand(3, _checks.count("count", count), generator=generator(seed), dtype=torch.float64).numpy()
     rows, columns = np.divmod(np.searchsorted(sums, uniform[0] * sums[-1], side="right"), len(b))
     directions = values[rows, columns] / sizes[rows, columns, None]
     sampled_b = b[columns] + width * (uniform[2] - 0.5)

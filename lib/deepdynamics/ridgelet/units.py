@@ -8,13 +8,10 @@ correlated over the cells.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from deepdynamics._checks import Numbers, finite, not_negative, number
+from deepdynamics._checks import Array, Numbers, finite, not_negative, number
 from deepdynamics.ridgelet.grids import coefficients, line, spacing
-
-Array = NDArray[np.float64]
 
 
 def unit_density(a: Numbers, b: Numbers, weights: Numbers, grid_a: Numbers, grid_b: Numbers, *, parity: int) -> Array:
