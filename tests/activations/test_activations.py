@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -466,3 +467,11 @@ def test_pieces_are_found_where_they_are():
     places, left, right = phi.pieces.jumps(10.0)
     assert places == pytest.approx([-0.1234567]) and right - left == pytest.approx([0.1234567**2])
     assert isinstance(phi, PiecewiseActivation) and len(edges) < 12
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu", "elu", "gelu", "hardtanh", "step", "sin"])
+def test_an_activation_can_be_pickled_after_it_was_used(name):
+    used = get(name)
+    before = used.second_moment(1.3), used.covariance(1.0, 1.0, 0.4), used.slope_moment(1.3, 2)
+    again = pickle.loads(pickle.dumps(used))
+    assert (again.second_moment(1.3), again.covariance(1.0, 1.0, 0.4), again.slope_moment(1.3, 2)) == before

@@ -261,7 +261,10 @@ def test_planned_chapters_are_begun_in_their_place(real):
     assert chapter_checks.check(real) == []
     toc = yaml.safe_load((real / TOC).read_text("utf8"))
     parts = {part["caption"]: [entry["file"] for entry in part["chapters"]] for part in toc["parts"]}
-    assert list(parts)[-3:] == ["Random matrices", "Information geometry", "Back matter"]
+    planned = [part["part"] for part in yaml.safe_load((real / MAP).read_text("utf8"))]
+    begun = [name for name in parts if name in planned]
+    assert begun == [name for name in planned if name in begun] and list(parts)[-1] == "Back matter"
+    assert {"Random matrices", "Information geometry"} <= set(begun)
     assert parts["Random matrices"] == ["book/random-matrices/dynamical-isometry", "book/random-matrices/freeness"]
     assert toc["parts"][-2]["numbered"]
     text = (real / "book/information-geometry/ntk.md").read_text("utf8")

@@ -13,7 +13,7 @@ import claim_checks
 import house
 import pytest
 import records
-from deepdynamics.claims import claim, duel
+from deepdynamics.claims import claim
 
 ONE = [0.9, 1.1, 1.05, 0.95, 1.02, 0.97, 1.01, 1.0]
 NONE = ("no effect", 0.0)
@@ -63,7 +63,7 @@ def test_undecided_claims_do_not_count_and_are_at_most_two():
 
 
 def test_skipped_claims_count_as_what_they_would_be(monkeypatch):
-    monkeypatch.setattr(duel, "_available", lambda name: False)
+    monkeypatch.setattr("deepdynamics.claims.duel._available", lambda name: False)
     skipped = [data(theory=1.0, rival=("near", 1.1), requires="mnist") for _ in range(6)]
     assert {claim["verdict"] for claim in skipped} == {"skipped"}
     assert claim_checks.lacking(NAME, skipped) == []
@@ -75,6 +75,8 @@ def test_skipped_claims_count_as_what_they_would_be(monkeypatch):
 ONES = {
     "names no rival": dict(theory=1.0, rival=None),
     "judges its source and does not quote it": dict(theory=1.0, rival=None, source_says=2.0, **SOURCE),
+    "gives a standard_error without its dof": dict(theory=1.0, samples=None, measured=1.0, standard_error=0.01),
+    "is a hypothesis without a source": dict(theory=2.0, hypothesis=True),
     "agrees to rounding": dict(theory=2.0, samples=None, measured=2**0.5 * 2**0.5, tolerance=0.1),
 }
 
@@ -163,6 +165,7 @@ TYPED = {
     'rival=("a guess", -1)': "types its rival, -1",
     'rival=("a guess", 10**6)': "types its rival, 10 ** 6",
     'rival=("a guess", float(0.3))': "types its rival, float(0.3)",
+    'rival=("a guess", np.array([0.3, 0.4]))': "types its rival, np.array([0.3, 0.4])",
     'rival=("a guess", [0.1, 0.2])': "types its rival, [0.1, 0.2]",
     'rival=("a guess", guess)': "types its rival, guess",
     "at_least=0.3": "types its bound, at_least=0.3",
@@ -196,6 +199,13 @@ def told(root, arguments, *, before="guess = 0.3"):
     return chapter_checks.check(root, "my-chapter")
 
 
+@pytest.mark.parametrize("before", ["guess = -0.3", "guess: float = 0.3", "guess, more = 0.3, 4", "guess = [0.3, 0.4]"])
+def test_typed_numbers_with_a_name_are_reported(small, before):
+    remove_mark(small)
+    (found,) = told(small, 'rival=("a guess", guess)', before=before)
+    assert "types its rival, guess" in found
+
+
 @pytest.mark.parametrize("arguments", TYPED)
 def test_typed_numbers_are_reported(small, arguments):
     remove_mark(small)
@@ -217,6 +227,77 @@ def test_expectation_made_from_the_measurement_is_reported(small, arguments):
     remove_mark(small)
     (found,) = told(small, arguments)
     assert f"takes its {CIRCULAR[arguments]} from what it measured" in found
+
+
+THROUGH_NAMES = {
+    "middle = lengths.mean()": 'theory=middle, samples=lengths, rival=("no effect", 0.0)',
+    "middle: float = lengths.mean()": 'theory=middle, samples=lengths, rival=("no effect", 0.0)',
+    "middle, most = lengths.mean(), 2": 'theory=1.0, samples=lengths, rival=("half", middle / most)',
+    "halves = lengths / 2": 'theory=(lengths / 2).mean(), samples=halves, rival=("no effect", 0.0)',
+    "copy = np.asarray(lengths)": 'theory=lengths.mean(), samples=copy, rival=("no effect", 0.0)',
+    "off = abs(lengths.mean() - 1)": 'theory=1.0, samples=lengths, rival=("no effect", 0.0), tolerance=1.1 * off',
+}
+
+
+@pytest.mark.parametrize("before", THROUGH_NAMES)
+def test_expectation_made_from_the_measurement_through_names_is_reported(small, before):
+    remove_mark(small)
+    (found,) = told(small, THROUGH_NAMES[before], before=before)
+    assert "from what it measured" in found
+
+
+HIDDEN = {
+    'side="above" if lengths.mean() > 1 else "below", samples=lengths, rival=("one", 1)': "computes side",
+    'theory=1.0, samples=lengths, rival=("one", 0), hypothesis=lengths.mean() > 2': "computes hypothesis",
+    'theory=1.0, samples=lengths, rival=("one", 0) if len(lengths) else ("two", 0)': "its rival written as",
+    'theory=1.0, samples=lengths, rival=("one", lengths[0] if width else 0)': "decides with an if",
+    'theory=width and 1.0, samples=lengths, rival=("one", 0)': "decides with an if",
+    "theory=1.0, samples=lengths, rival=pair": "its rival written as",
+    'theory=1.0, **{"samples": lengths, "rival": ("one", 0)}': "behind **",
+}
+
+
+@pytest.mark.parametrize("arguments", HIDDEN)
+def test_what_is_claimed_is_read_in_the_call(small, arguments):
+    remove_mark(small)
+    assert any(HIDDEN[arguments] in sentence for sentence in told(small, arguments))
+
+
+CALL = 'claim("my-chapter.other", "s", theory=1.0, samples=unscaled, of="layers", rival=("none", 0))'
+CELLS = {
+    CALL + ";": "last expression",
+    "display(" + CALL + ")": "",
+    "if width > 3:\n    display(" + CALL + ")": "last expression",
+    "try:\n    display(" + CALL + ")\nexcept AssertionError:\n    pass": "last expression",
+    CALL + " if width > 3 else None": "last expression",
+    ":tags: [raises-exception]\n" + CALL: "the tag raises-exception",
+    ":tags: [remove_output]\n" + CALL: "the tag remove-output",
+    ":tags: [hide-input]\n" + CALL: "",
+    "%%time\n" + CALL: "under a cell magic",
+    "duel = claim": "another name",
+    "from deepdynamics.claims import claim as duel": "another name",
+    "from deepdynamics import claims\nduel = claims.claim": "another name",
+    "def claim(*all, **others):\n    pass": "another name",
+    "from deepdynamics.claims import Claim\nClaim('a.b', 's', '=', expected=1.0, measured=1.0)": "by hand",
+    CALL.replace('"my-chapter.other"', 'f"my-chapter.{width}"'): "key written out",
+    CALL.replace("samples=unscaled", "samples=lengths").replace('("none", 0)', '("none", unscaled)'): "told twice",
+    CALL.replace("1.0, samples=unscaled", "-1.0, samples=-lengths").replace("0)", "-unscaled)"): "told twice",
+    CALL.replace("1.0, samples=unscaled", "2.0, samples=unscaled").replace("0)", "lengths)"): "",
+}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_claims_are_shown_and_can_be_read(small, cell):
+    remove_mark(small)
+    file = small / f"{NAME}.md"
+    text = file.read_text("utf8")
+    end = text.index("```", text.index('claim("my-chapter.length"')) + 4
+    file.write_text(f"{text[:end]}\n```{{code-cell}} ipython3\n{cell}\n```\n{text[end:]}", "utf8")
+    found = chapter_checks.check(small, "my-chapter")
+    if CELLS[cell]:
+        assert len(found) == 1 and CELLS[cell] in found[0] and found[0].endswith(".")
+    else:
+        assert found == []
 
 
 @pytest.mark.parametrize("arguments", COMPUTED)

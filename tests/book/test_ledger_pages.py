@@ -14,7 +14,7 @@ from house import ROOT
 from pybtex.database import parse_string
 
 ONE = [0.9, 1.1, 1.05, 0.95, 1.02, 0.97, 1.01, 1.0]
-TWO = [value + 1 for value in ONE]
+TWO = [value + 1 for value in reversed(ONE)]
 SOURCE = {"source": "planck1900law, eq. (5)"}
 PLANCK = parse_string("@article{planck1900law, author={Planck, Max}, title={On a law}, year={1900}}", "bibtex").entries
 

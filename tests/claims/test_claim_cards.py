@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 ONE = [0.9, 1.1, 1.05, 0.95, 1.02, 0.97, 1.01, 1.0]
-TWO = [value + 1 for value in ONE]
+TWO = [value + 1 for value in reversed(ONE)]
 KEYED = {"source": "saxe2014exact, eq. (11)"}
 JAPANESE = "学習時間は層数に依らない"
 CLAIM = claim(

@@ -17,7 +17,11 @@ def versus(samples, rival, *, paired=False):
 
 @given(LISTS, LISTS)
 def test_two_lists_are_told_apart_as_by_welch(samples, rival):
-    found = versus(samples, rival)
+    try:
+        found = versus(samples, rival)
+    except ValueError as error:
+        assert "shifted or scaled" in str(error) or "copies" in str(error)
+        return
     test = stats.ttest_ind(samples, rival, equal_var=False)
     low, high = test.confidence_interval(1 - LEVEL)
     half = max((high - low) / 2, found.margin)  # a rival that varies is not rejected more easily than one that does not

@@ -68,6 +68,9 @@ PICTURES = {
     "particle_grid": lambda: figures.particle_grid(
         PLANES, np.arange(30) % 3, rows=["start", "end"], columns=["1", "2", "3"], mark=0
     ),
+    "parameter_plane": lambda: figures.parameter_plane(
+        np.outer(np.arange(-3, 4), np.arange(-2, 3)), np.arange(-3, 4), np.arange(-2, 3), rays=[0.5], bar="$R$"
+    ),
     "images": lambda: figures.images(np.arange(300).reshape(3, 10, 10), ["a", "b", "c"]),
     "panels": lambda: figures.figure(columns=2, rows=2)[0],
 }
@@ -224,10 +227,24 @@ def test_images_share_one_scale():
     assert {image.get_clim() for image in signed} == {(-3, 3)}
 
 
+def test_parameter_plane_is_white_at_zero_and_has_a_ray_for_each_place():
+    a, b = np.linspace(-3, 3, 7), np.linspace(-4, 4, 5)
+    fig, (left, right) = figures.figure(columns=2)
+    assert figures.parameter_plane(np.outer(a + 1, b), a, b, rays=[0.5, -1.0], units=([1.0], [2.0]), ax=left) is fig
+    (mesh,) = left.collections
+    assert mesh.get_clim() == (-16, 16) and np.allclose(mesh.to_rgba(0.0)[:3], 1, atol=0.05)
+    assert np.array_equal(np.asarray(mesh.get_array()), np.outer(a + 1, b).T)  # a to the right, b upwards
+    assert [line.get_ydata()[-1] / line.get_xdata()[-1] for line in left.lines] == [0.5, -1.0, 2.0]
+    assert left.get_xlim() == (-3.5, 3.5) and left.get_ylim() == (-5, 5)
+    figures.parameter_plane(np.zeros((7, 5)), a, b, largest=2.0, bar="$R$", ax=right)
+    assert right.collections[0].get_clim() == (-2, 2) and fig.axes[-1].get_ylabel() == "$R$"
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: figures.figure(width=5), "width = 5"),
+        (lambda: figures.parameter_plane(np.ones((2, 3)), [0, 1, 2], [0, 1]), "gamma has shape"),
         (lambda: figures.phase_diagram(diagram(), field="xi"), "field = 'xi'"),
         (lambda: figures.cobweb(np.cos, 0.5, 0), "steps = 0"),
         (lambda: figures.spectrum([1.0, np.nan]), "samples"),

@@ -7,7 +7,7 @@ from deepdynamics.autoencoders import Autoencoders
 from deepdynamics.jacobian import jacobian, layer_jacobians, mlp_jacobians
 from deepdynamics.jacobian.chain import layer_factor, multiplied
 from deepdynamics.meanfield import gain
-from deepdynamics.networks import MLP, generator
+from deepdynamics.networks import MLP, generator, weight_matrices
 from deepdynamics.rbm import RBM
 from deepdynamics.rbm.stack import Stack
 
@@ -32,7 +32,7 @@ def test_the_product_has_the_last_layer_on_the_left():
 
 
 def _gain():
-    matrices, x, phi = gain.draw("gaussian", (6, 5, 4), seed=0), draw(6), activations.get("tanh")
+    matrices, x, phi = weight_matrices("gaussian", (6, 5, 4), seed=0), draw(6), activations.get("tanh")
     layers = [lambda z, W=W: phi(1.4 * (W @ z)) for W in matrices]
     return gain.factors(matrices, x, 1.4, "tanh"), layers, x
 

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from deepdynamics.ridgelet import AdmissiblePair, midpoints, polar_grid, sample_parameters, transform
+from deepdynamics.ridgelet import (
+    AdmissiblePair,
+    evaluate,
+    midpoints,
+    output_weights,
+    polar_grid,
+    reconstruct,
+    residual,
+    sample_network,
+    sample_parameters,
+    transform,
+)
 from scipy import stats
 
 A, B = midpoints(3.0, 6), np.array([-2.0, -1.0, 0.0, 1.0])
@@ -41,7 +52,7 @@ def test_cells_of_the_plane_count_by_their_areas():
     mass = np.linalg.norm(gamma, axis=2) * areas[:, None]
     assert stats.chisquare(counts.ravel(), (mass / mass.sum()).ravel() * 40_000).pvalue > 1e-3
     assert stats.kstest((sampled_b + 2.5) % 1, "uniform").pvalue > 1e-3
-    with pytest.raises(ValueError, match="areas"):
+    with pytest.raises(ValueError, match="a of shape"):
         sample_parameters(gamma, a, B, 5, 0)
 
 
@@ -97,3 +108,46 @@ def test_what_it_is_worth(units, ridgelet, box):
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         sample_parameters(*arguments)
+
+
+@pytest.mark.parametrize("outputs", [None, 2])
+def test_the_mean_of_sampled_networks_is_the_reconstruction(outputs):
+    """8,000 units in cells that are small for tanh: five standard errors of their mean, and 1 % for the cells."""
+    a, b, pair, x = midpoints(3.0, 30), midpoints(4.0, 40), AdmissiblePair.get("tanh"), np.linspace(-1, 1, 5)
+    gamma = np.outer(np.sin(a), np.cos(b)) - 0.1
+    gamma = gamma if outputs is None else np.stack([gamma, gamma**2], -1)
+    net_a, net_b, c = sample_network(gamma, pair, a, b, 8000, seed=0)
+    drawn = sample_parameters(gamma, a, b, 8000, seed=0)
+    assert np.array_equal(net_a, drawn[0]) and np.array_equal(net_b, drawn[1])
+    expected = reconstruct(gamma, pair, a, b, x)
+    found = evaluate("tanh", net_a, net_b, c, x)
+    error = np.sqrt(8000) * np.linalg.norm(c.reshape(8000, -1), axis=1).max()  # each unit is at most 1
+    assert found.shape == expected.shape and np.abs(found - expected).max() < 5 * error + 0.01 * np.abs(expected).max()
+
+
+def test_output_weights_are_those_of_ridge_regression():
+    rng = np.random.default_rng(0)
+    x, y, a, b = rng.normal(size=(40, 2)), rng.normal(size=(40, 3)), rng.normal(size=(7, 2)), rng.normal(size=7)
+    units = np.tanh(x @ a.T - b)
+    expected = np.linalg.solve(units.T @ units / 40 + 0.1 * np.eye(7), units.T @ y / 40)
+    found = output_weights(x, y, "tanh", a, b, decay=0.1)
+    assert found == pytest.approx(expected)
+    assert output_weights(x, y[:, 0], "tanh", a, b, decay=0.1) == pytest.approx(expected[:, 0])
+    assert evaluate("tanh", a, b, found, x) == pytest.approx(units @ expected)
+    error = residual(x, y, "tanh", a, b, decay=0.1)
+    assert error == pytest.approx(np.sqrt(np.mean((units @ expected - y) ** 2)))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: output_weights([0.0, 1.0], [1.0], "relu", [1.0], [0.0]), "y of shape"),
+        (lambda: output_weights([0.0, 1.0], [1.0, 1.0], "relu", [1.0, 2.0], [0.0]), "a has 2 units and b 1"),
+        (lambda: output_weights([0.0, 1.0], [1.0, 1.0], "relu", [1.0], [0.0], decay=-1.0), "decay = -1"),
+        (lambda: evaluate("relu", [1.0], [0.0], [1.0, 2.0], [0.0]), "c of shape"),
+        (lambda: residual([0.0, np.nan], [1.0, 1.0], "relu", [1.0], [0.0]), "x"),
+    ],
+)
+def test_bad_input_of_networks(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

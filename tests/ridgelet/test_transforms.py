@@ -1,11 +1,20 @@
 """The ridgelet transform: against loops, closed forms and its symmetries."""
 
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from deepdynamics.ridgelet import AdmissiblePair, gaussian_transform, polar_grid, sine_transform, sums, transform
+from deepdynamics.ridgelet import (
+    AdmissiblePair,
+    gaussian_transform,
+    polar_grid,
+    polygon_transform,
+    sine_transform,
+    sums,
+    transform,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -204,3 +213,30 @@ def test_bad_input_of_closed_forms():
     own = AdmissiblePair("relu", np.sin, pair.sigma_hat, pair.rho_hat)
     with pytest.raises(ValueError, match="a GaussianDerivative is allowed"):
         gaussian_transform(own, 0.0, 1.0, A, B)
+
+
+@pytest.mark.parametrize("pair", [AdmissiblePair.get("relu"), AdmissiblePair.get("tanh", scale=1.5)])
+@pytest.mark.parametrize("ends", [(0.0, 0.0), (0.5, 0.3)])
+def test_polygons_have_a_closed_form(pair, ends):
+    corners, heights = np.array([-1.0, -0.3, 0.2, 0.9]), np.array([ends[0], -1.0, 2.0, ends[1]])
+    a, b = [-7.0, -0.01, -5e-5, 0.0, 0.3, 12.0], [-2.0, 0.0, 1.0, 3.0]
+    pieces = [np.linspace(*side, 4001) for side in pairwise(corners)]  # corners are points
+    expected = sum(transform((x, np.interp(x, corners, heights)), pair, a, b) for x in pieces)
+    assert polygon_transform(pair, corners, heights, a, b) == pytest.approx(expected, abs=3e-6)
+
+
+def test_a_polygon_has_outputs_and_a_ray_for_each_corner():
+    pair, heights = AdmissiblePair.get("relu"), np.array([[0.0, 0.0], [1.0, 2.0], [0.0, 0.0]])
+    found = polygon_transform(pair, [-0.5, 0.0, 0.5], heights, [20.0, 40.0], [0.0, 9.0])
+    assert found.shape == (2, 2, 2) and found[..., 1] == pytest.approx(2 * found[..., 0])
+    assert found[0, 0, 0] / found[1, 0, 0] == pytest.approx(4)  # on the ray b = 0 of the corner at 0
+
+
+def test_bad_polygons():
+    pair = AdmissiblePair.get("relu")
+    with pytest.raises(ValueError, match="order 2 or more"):
+        polygon_transform(AdmissiblePair.get("relu", 2), X, X, A, B)
+    with pytest.raises(ValueError, match="two or more, ascending"):
+        polygon_transform(pair, X[::-1], X, A, B)
+    with pytest.raises(ValueError, match="values of shape"):
+        polygon_transform(pair, X, X[:-1], A, B)

@@ -12,10 +12,11 @@ def units(count, seed):
     return rng.normal(size=(count, 2)), rng.normal(size=count)
 
 
-def test_affine_maps_need_no_units_of_their_own():
+def test_units_that_are_always_on_give_affine_maps():
     maps = [gaussian_dae([1, 0], np.diag([2.0, 1.0]), t) for t in (0.1, 0.2)]
     x = np.random.default_rng(0).normal(size=(100, 2))
-    layers = translate(maps, x, lambda k: units(3, k), "relu")
+    on = np.concatenate([np.eye(2), -np.eye(2)]), np.full(4, -10.0)  # relu(x + 10) and relu(10 - x)
+    layers = translate(maps, x, lambda k: on, "relu", decay=1e-12)
     np.testing.assert_allclose(compose_daes(layers, x), compose_daes(maps, x), atol=1e-6)
 
 

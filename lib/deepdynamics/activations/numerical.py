@@ -61,6 +61,10 @@ class PiecewiseActivation(Activation):
         """
         return Pieces(lambda x: np.stack([self(x), self.slope(x)]), f"activation {self.name}")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without its tables, which are made again where they are needed: closures cannot be pickled."""
+        return {name: value for name, value in vars(self).items() if name not in ("pieces", "_equal")}
+
     @cached_property
     def _equal(self) -> tuple[EqualVariances, EqualVariances, EqualVariances]:
         """Of equal variances and a correlation: E phi phi, E phi' phi', and ``mean_slope``."""

@@ -139,7 +139,7 @@ class Autoencoders:
         Raises ``ValueError`` for X of another shape or type, not finite, or outside [0, 1] with the cross-entropy;
         negative parameters, a masked share of 1 or more, a batch outside 1..n, unknown names.
 
-        >>> X = np.random.default_rng(0).uniform(size=(100, 6))
+        >>> X = torch.rand(100, 6, generator=torch.Generator().manual_seed(0))
         >>> nets = Autoencoders(2, 6, 3)
         >>> history = nets.fit(X, learning_rate=[0.01, 0.1], epochs=30, batch=20, noise=0.2, seed=0)
         >>> bool((history.reconstruction[-1] < history.reconstruction[0]).all())
@@ -261,7 +261,7 @@ class Autoencoders:
         From the eigenvalues of the small Gram matrix J Jᵀ: right to about 1e-8 times the largest, and rounding below
         that.
 
-        >>> nets, X = Autoencoders(1, 6, 3, dtype=torch.float64), np.full((1, 6), 0.5)
+        >>> nets, X = Autoencoders(1, 6, 3, dtype=torch.float64), [[0.5] * 6]
         >>> torch.allclose(nets.singular_values(X)[0], torch.linalg.svdvals(nets.jacobians(X, 0)))
         True
         """
@@ -273,7 +273,7 @@ class Autoencoders:
         In float64, from the Gram matrix, by the rule of :mod:`deepdynamics.jacobian.gram`: columns of V are zero where
         s, at most 1e-7 of the largest, does not determine them.
 
-        >>> nets, X = Autoencoders(1, 6, 3, dtype=torch.float64), np.full((1, 6), 0.5)
+        >>> nets, X = Autoencoders(1, 6, 3, dtype=torch.float64), [[0.5] * 6]
         >>> U, s, V = nets.triplets(X, k=3)
         >>> torch.allclose(U[0, 0] * s[0, 0] @ V[0, 0].T, nets.jacobians(X, 0)[0])
         True

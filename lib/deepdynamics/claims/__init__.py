@@ -19,9 +19,18 @@ A *source* is a key of the bibliography, ``"poole2016exponential"``, or that key
 source quotes its words (``quote``). What is no claim, an identity or the agreement of two algorithms, is a
 :func:`check`.
 
+What no code can see: whether the samples are independent (one image, batch or start behind all of them), of the thing
+that the sentence speaks of, and all that were drawn; whether they are symmetric enough for Student, who is wrong a
+hundred times as often as he says about the lower side of log-normal ones (take logarithms); where a standard error, its
+dof or a tolerance comes from; whether theory, bound and rival were there before the run; whether the rival is one that
+somebody could have believed, for any measurement, however blurred, agrees with a theory whose rival is far away; what
+the source says, in which setting, and to how many digits; whether the data that a claim ``requires`` were ever there;
+and whether a hypothesis was put up to be knocked down.
+
 A claim shows itself as a card, and leaves its numbers as JSON in the metadata of the output (``MIME``).
 """
 
+from deepdynamics.claims import card
 from deepdynamics.claims.checks import Check, check
 from deepdynamics.claims.duel import MIME, Claim, ClaimError, claim
 from deepdynamics.claims.measurement import LEVEL, Rival
@@ -36,6 +45,7 @@ __all__ = [
     "Claim",
     "ClaimError",
     "Rival",
+    "card",
     "check",
     "claim",
     "glue",

@@ -159,10 +159,11 @@ class Claim:
         >>> [claim.exact for claim in found]
         [True, False]
         """
-        if self.rival is None or self.relation != "=" or self.expected is None or self.measured is None:
+        if self.rival is None or self.relation in rules.SIDES or self.measured is None:
             return False
-        least = 1e-6 * abs(self.expected - (self.rival.value or 0.0))
-        return abs(self.measured - self.expected) <= least and (self.standard_error or 0.0) <= least
+        value = self._target[1]
+        least = 1e-6 * abs(value - (self.rival.value or 0.0))
+        return abs(self.measured - value) <= least and (self.standard_error or 0.0) <= least
 
     def data(self) -> dict[str, Any]:
         """All of it as JSON-able numbers, for the page and the ledger.
@@ -280,6 +281,9 @@ def claim(
     """
     try:
         rules.check_words(key, statement, of, source, quote, source_says, aliases)
+        rules.check_switches(paired, hypothesis, requires)
+        if source_says is not None and not isinstance(source_says, str):
+            source_says = finite("source_says", source_says)
         relation, expected = rules.expectation(theory, at_least, at_most, side, source_says)
         rules.check_rival(relation, rival, paired, source_says)
         rules.check_hypothesis(hypothesis, relation, expected, source_says)
@@ -296,6 +300,10 @@ def claim(
             return Claim(key, statement, relation, expected, rival=absent, skipped=requires, **fixed)
         found = measurement(measured, samples, standard_error, dof, tolerance)
         other = _rival(rival, found, samples, tolerance, paired, default, source_says)
+        if other is not None and relation == "=":  # the mean, too, has to tell the rival from what is expected
+            other = replace(other, half_width=max(other.half_width or 0.0, found.half_width(tolerance)))
+        for interval in [found.half_width(tolerance)] + ([other.difference, other.half_width] if other else []):
+            finite("the interval", interval)
         rules.check_duel(relation, expected, other, tolerance, scale, source_says)
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,8 @@ LEVEL = 1e-4
 THE_SOURCE = "the source's number"
 
 Numbers = Sequence[float] | np.ndarray
-_ROUNDING = 16 * float(np.finfo(float).eps)
+FEW = 4  # values, below which lists may be alike by chance
+ROUNDING = 16 * float(np.finfo(float).eps)
 
 
 @cache
@@ -106,12 +108,10 @@ def finite(name: str, value: Any) -> float:
     >>> finite("tolerance", 1)
     1.0
     """
-    if isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} = {value}: a truth value is no measurement; give the number behind it")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} = {value!r}: a number is needed") from None
+    array = _array(name, value)
+    if array.ndim:
+        raise ValueError(f"{name} = {value!r}: a number is needed")
+    number = float(array)
     if not math.isfinite(number):
         raise ValueError(f"{name} = {number} is not finite")
     return number
@@ -120,17 +120,29 @@ def finite(name: str, value: Any) -> float:
 def estimate(name: str, samples: Numbers) -> Estimate:
     """Mean, standard error and degrees of freedom of independent samples.
 
-    Raises ``ValueError`` for fewer than two, for anything not finite, and where they do not vary beyond rounding.
+    Raises ``ValueError`` for fewer than two, for anything not finite, where they do not vary beyond rounding, and where
+    every one of them is there as often again.
 
     >>> estimate("samples", [1.0, 1.0])
     Traceback (most recent call last):
     ValueError: samples do not vary: they are no samples
     """
     values = _values(name, samples)
-    if values.max() - values.min() <= _ROUNDING * np.abs(values).max():
+    if values.max() - values.min() <= ROUNDING * np.abs(values).max():
         raise ValueError(f"{name} do not vary: they are no samples")
+    times = np.unique(values, return_counts=True)[1]
+    if len(times) >= FEW and times.min() == times.max() > 1:
+        raise ValueError(f"{name} are {len(times)} numbers, each {times[0]} times: copies are no samples")
+    return _mean(name, values)
+
+
+def _mean(name: str, values: np.ndarray) -> Estimate:
     count = len(values)
-    return Estimate(float(values.mean()), float(values.std(ddof=1) / math.sqrt(count)), count - 1, count)
+    with np.errstate(all="ignore"):
+        mean, error = float(values.mean()), float(values.std(ddof=1) / math.sqrt(count))
+    if not (math.isfinite(mean) and math.isfinite(error) and error > 0):
+        raise ValueError(f"{name} are too large or too small to be averaged: choose another unit")
+    return Estimate(mean, error, count - 1, count)
 
 
 def measurement(
@@ -155,13 +167,15 @@ def measurement(
             raise ValueError(f"dof = {dof} without a standard_error")
         if tolerance == 0:
             raise ValueError("a deterministic number needs a tolerance > 0 (argue it beside the claim)")
+        if tolerance <= ROUNDING * abs(value):
+            raise ValueError(f"tolerance = {tolerance:g}: measured = {value:g} is not known so well, for it is rounded")
         return Estimate(value)
     error = finite("standard_error", standard_error)
-    if error <= 0:
+    if error <= ROUNDING * abs(value):
         raise ValueError(f"standard_error = {error}: what does not vary has no error; give a tolerance")
-    if dof is not None and finite("dof", dof) <= 0:
-        raise ValueError(f"dof = {dof}: a positive number is needed")
-    return Estimate(value, error, None if dof is None else float(dof))
+    if dof is not None and finite("dof", dof) < 1:
+        raise ValueError(f"dof = {dof}: at least 1 is needed")
+    return Estimate(value, error, None if dof is None else finite("dof", dof))
 
 
 def against(
@@ -170,7 +184,8 @@ def against(
     """The rival beside the measurement.
 
     A rival that is given as samples brings its own error: Welch's interval for the difference of two means, never
-    narrower than that of the measurement alone; with ``paired``, the interval of the mean of the differences.
+    narrower than that of the measurement alone; with ``paired``, the interval of the mean of the differences. The
+    measured samples, shifted or scaled, are no rival: ``ValueError``.
 
     >>> rival = against("no effect", 0.0, Estimate(1.0, 0.1, 7), None, 0.0, False)
     >>> rival.difference, rival.rejected
@@ -184,6 +199,8 @@ def against(
         return Rival(name, number, difference=measured.value - number, difference_error=error, half_width=half)
     theirs = estimate("the rival's samples", value)  # type: ignore[arg-type]
     difference = _paired(samples, value) if paired else _welch(measured, theirs)
+    if samples is not None and _copied(_values("samples", samples), _values("the rival's samples", value)):
+        raise ValueError("the rival's samples are the measured ones, shifted or scaled: they were not measured apart")
     half = difference.half_width(tolerance)
     if not paired:
         half = max(half, measured.half_width(tolerance))
@@ -200,12 +217,39 @@ def against(
 
 
 def _values(name: str, samples: Any) -> np.ndarray:
-    values = np.asarray(samples, dtype=float)
+    values = _array(name, samples)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"{name} of shape {values.shape}; a list of at least two is needed")
     if not np.isfinite(values).all():
         raise ValueError(f"{name} are not finite: {values[~np.isfinite(values)][0]} is among them")
     return values
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+    """Numbers from a list, numpy or torch; no truth values, texts, complex numbers, and none that are masked."""
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} = {reprlib.repr(values)}: masked numbers are none; leave them out")
+    try:
+        array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+        kinds = {array.dtype.kind} if array.dtype != object else {np.asarray(value).dtype.kind for value in array.flat}
+        if "b" in kinds:
+            raise ValueError(
+                f"{name} = {reprlib.repr(values)}: a truth value is no measurement; give the number behind it"
+            )
+        if not kinds <= set("iufO"):
+            raise TypeError
+        return array.astype(float)
+    except (TypeError, RuntimeError, OverflowError):
+        raise ValueError(f"{name} = {reprlib.repr(values)}: a number is needed, or a list of numbers") from None
+
+
+def _copied(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether one list is the other, shifted or scaled."""
+    if len(ours) != len(theirs) or len(np.unique(ours)) < FEW:
+        return False
+    mine, others = ours - ours.mean(), theirs - theirs.mean()
+    rest = others - mine * (mine @ others) / (mine @ mine)
+    return bool(np.abs(rest).max() <= 1e-9 * np.abs(others).max() + ROUNDING * np.abs(theirs).max())
 
 
 def _paired(samples: Numbers | None, rival: Any) -> Estimate:
@@ -216,9 +260,9 @@ def _paired(samples: Numbers | None, rival: Any) -> Estimate:
         raise ValueError(f"paired: {len(ours)} samples and {len(theirs)} of the rival; pairs are needed")
     differences = ours - theirs
     size = max(np.abs(ours).max(), np.abs(theirs).max())
-    if differences.max() - differences.min() <= _ROUNDING * size:
+    if differences.max() - differences.min() <= ROUNDING * size:
         raise ValueError("paired: the differences do not vary, so that the two are not measured apart")
-    return estimate("differences", differences)
+    return _mean("differences", differences)
 
 
 def _welch(ours: Estimate, theirs: Estimate) -> Estimate:

@@ -6,10 +6,11 @@ does our expectation stand, is the rival rejected, is the source rejected. The n
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
-from deepdynamics.claims.measurement import THE_SOURCE, Rival, finite, stands
+from deepdynamics.claims.measurement import ROUNDING, THE_SOURCE, Rival, finite, stands
 
 SIDES = ("above", "below")
 LARGEST = 0.25 * (1 + 1e-9)  # of the distance between expectation and rival: what a tolerance may be
@@ -107,10 +108,12 @@ def check_words(
     Traceback (most recent call last):
     ValueError: key = 'lonely': a claim is named 'chapter.subject'
     """
+    if not isinstance(aliases, str | list | tuple):
+        raise ValueError(f"aliases = {aliases!r}: a list of other keys is needed, ['chapter.subject']")
     for name in (key, *([aliases] if isinstance(aliases, str) else aliases)):
         if not isinstance(name, str) or not _KEY.fullmatch(name):
             raise ValueError(f"key = {name!r}: a claim is named 'chapter.subject'")
-    if isinstance(aliases, str) or len({key, *aliases}) != 1 + len(aliases):
+    if isinstance(aliases, str) or len({name.replace(".", "-") for name in (key, *aliases)}) != 1 + len(aliases):
         raise ValueError(f"aliases = {aliases!r}: a list of other keys is needed, ['chapter.subject']")
     if not _words(statement) or not (of is None or _words(of)):
         raise ValueError(f"statement = {statement!r}, of = {of!r}: words are needed")
@@ -120,6 +123,20 @@ def check_words(
         source_key(source)
     if quote is not None and (not _words(quote) or len(quote) > QUOTE or quote.splitlines() != [quote.strip()]):
         raise ValueError(f"quote = {quote!r}: the source's own words, on one line of at most {QUOTE} characters")
+
+
+def check_switches(paired: Any, hypothesis: Any, requires: Any) -> None:
+    """Raise ``ValueError`` for a switch that is neither on nor off, and for a data set that is no name.
+
+    >>> check_switches(False, "no", None)
+    Traceback (most recent call last):
+    ValueError: hypothesis = 'no': True or False is needed
+    """
+    for name, value in (("paired", paired), ("hypothesis", hypothesis)):
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} = {value!r}: True or False is needed")
+    if requires is not None and not isinstance(requires, str):
+        raise ValueError(f"requires = {requires!r}: the name of a data set is needed")
 
 
 def _words(text: Any) -> bool:
@@ -162,7 +179,7 @@ def statement(source_says: float | str | None) -> tuple[str, float]:
         return "=", finite("source_says", source_says)
     match = re.fullmatch(r"([<>])= *(\S+)", source_says)
     try:
-        return {">": "≥", "<": "≤"}[match[1]], finite("source_says", match[2])  # type: ignore[index]
+        return {">": "≥", "<": "≤"}[match[1]], finite("source_says", float(match[2]))  # type: ignore[index]
     except (TypeError, ValueError):
         raise ValueError(f"source_says = {source_says!r}: a number, or a bound such as '>= 1' or '<= 1'") from None
 
@@ -182,6 +199,8 @@ def check_rival(relation: str, rival: Any, paired: bool, source_says: float | st
         return
     if not isinstance(rival, tuple) or len(rival) != 2 or not _words(rival[0]) or rival[1] is None:
         raise ValueError(f"rival = {rival!r}: its name and its value or samples are needed, ('its name', value)")
+    if rival[0].strip() == THE_SOURCE:
+        raise ValueError(f"rival = {rival!r}: what the source says is source_says, and the rival if no other is named")
 
 
 def check_hypothesis(hypothesis: bool, relation: str, expected: float | None, source_says: float | str | None) -> None:
@@ -230,7 +249,7 @@ def check_duel(
         return
     value = statement(source_says)[1] if expected is None else expected
     sampled = rival.count is not None
-    if relation == "=" and rival.value == value and not sampled:
+    if relation == "=" and math.isclose(rival.value, value, rel_tol=ROUNDING) and not sampled:
         raise ValueError(f"the rival {rival.name!r} is what is expected, {value:g}: it is no rival")
     if relation != "=" and not _on_the_wrong_side(relation, value, rival):
         if sampled:

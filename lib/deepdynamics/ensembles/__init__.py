@@ -1,5 +1,7 @@
-"""Many networks trained as one program: over seeds, variances, learning rates."""
+"""Many networks trained as one program: deep ones over seeds, variances and learning rates; shallow ones by the
+thousand."""
 
 from deepdynamics.ensembles.mlp import History, MLPEnsemble
+from deepdynamics.ensembles.shallow import ShallowEnsemble, ShallowNets, readout
 
-__all__ = ["History", "MLPEnsemble"]
+__all__ = ["History", "MLPEnsemble", "ShallowEnsemble", "ShallowNets", "readout"]

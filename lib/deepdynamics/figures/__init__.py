@@ -3,6 +3,7 @@
 from deepdynamics.figures.pictures import (
     cobweb,
     images,
+    parameter_plane,
     particle_grid,
     particles,
     phase_diagram,
@@ -22,6 +23,7 @@ __all__ = [
     "explorer",
     "figure",
     "images",
+    "parameter_plane",
     "particle_grid",
     "particles",
     "phase_diagram",

@@ -21,6 +21,7 @@ from deepdynamics.figures.style import CLASSES, COLOURS, GREY, axes_of, colour_o
 __all__ = [
     "cobweb",
     "images",
+    "parameter_plane",
     "particle_grid",
     "particles",
     "phase_diagram",
@@ -277,6 +278,44 @@ def images(stack: Any, labels: Sequence[str] | None = None) -> Figure:
         ax.imshow(pictures[k], cmap=colours, vmin=smallest, vmax=largest)
         ax.set(xticks=[], yticks=[], xlabel="" if labels is None else labels[k])
         ax.spines[:].set_visible(False)
+    return fig
+
+
+def parameter_plane(
+    gamma: Any,
+    a: Any,
+    b: Any,
+    *,
+    rays: Sequence[float] = (),
+    units: tuple[Any, Any] | None = None,
+    largest: float | None = None,
+    bar: str | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Coefficients over the plane of hidden units (a, b): red above 0, blue below, the same on both sides.
+
+    ``gamma`` (len(a), len(b)) on the midpoints ``a``, ``b``, ascending. ``rays`` are places x, each drawn as the dotted
+    line b = a x of the units that stand there. ``units`` (a, b) are hidden units, as points. ``largest`` is the value
+    of full colour, by default that of ``gamma``; ``bar`` labels a colour bar.
+
+    >>> a = b = np.linspace(-1, 1, 5)
+    >>> fig = parameter_plane(np.outer(a, b), a, b, rays=[0.5], bar="$a b$")
+    """
+    values, x, y = (np.asarray(array, dtype=float) for array in (gamma, a, b))
+    if values.shape != (len(x), len(y)) or not np.isfinite(values).all():
+        raise ValueError(f"gamma has shape {values.shape}; finite numbers ({len(x)}, {len(y)}) are needed")
+    fig, ax = axes_of(ax, width=3.5, height=3.3)
+    size = (np.abs(values).max() or 1.0) if largest is None else largest
+    mesh = ax.pcolormesh(x, y, values.T, cmap="RdBu_r", vmin=-size, vmax=size, shading="nearest", rasterized=True)
+    if bar is not None:
+        figure_of(ax).colorbar(mesh, ax=ax, label=bar, ticks=[-size, 0, size], format="%.2g")
+    edge = [1.5 * x[0] - 0.5 * x[1], 1.5 * x[-1] - 0.5 * x[-2]]
+    frame = [1.5 * y[0] - 0.5 * y[1], 1.5 * y[-1] - 0.5 * y[-2]]
+    for place in rays:
+        ax.plot(edge, [place * end for end in edge], ":", color="black", linewidth=1.2)
+    if units is not None:
+        ax.plot(*units, "o", color="black", markersize=3, markeredgecolor="white", markeredgewidth=0.5)
+    ax.set(xlim=edge, ylim=frame, xlabel="$a$", ylabel="$b$")
     return fig
 
 

@@ -1,4 +1,4 @@
-"""Hidden units drawn where the ridgelet spectrum is large."""
+"""Hidden units drawn where the ridgelet spectrum is large, and the output weights that go with them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deepdynamics._checks import Numbers
+from deepdynamics import activations
+from deepdynamics._checks import Numbers, finite
+from deepdynamics.activations import ActivationLike
 from deepdynamics.networks import generator
 from deepdynamics.networks.draws import Seed
-from deepdynamics.ridgelet.grids import cell_areas, coefficients, line, positive, spacing, vectors
+from deepdynamics.ridgelet.grids import cell_areas, coefficients, line, positive, samples, spacing, vectors
+from deepdynamics.ridgelet.pairs import AdmissiblePair
 
 Array = NDArray[np.float64]
 
@@ -17,8 +20,8 @@ Array = NDArray[np.float64]
 def sample_parameters(
     gamma: Numbers, a: Numbers, b: Numbers, count: int, seed: Seed, *, areas: Numbers | None = None
 ) -> tuple[Array, Array]:
-    """``count`` parameters a (count,), b (count,) from the density that is proportional to \\|γ\\|, constant in every
-    cell of a grid; where γ has outputs, to its norm over them.
+    """``count`` parameters a, b, each (count,), from the density that is constant in every cell and proportional to
+    \\|γ\\| there (with outputs: to the norm of γ over them).
 
     ``gamma`` (len(a), len(b)) or (len(a), len(b), outputs) on the midpoints ``a``, ``b`` of equal cells; ``seed`` an
     integer or a generator. Inputs of dimension m > 1 have ``a`` (len(a), m) with the ``areas`` of its cells
@@ -30,16 +33,103 @@ def sample_parameters(
     >>> bool((sampled_a > 0).all()), bool((np.abs(sampled_b - 2) <= 2).all())
     (True, True)
     """
-    a, b = vectors("a", a), line("b", b)
-    sizes, width = cell_areas(a, areas), spacing("b", b)
-    mass = np.linalg.norm(coefficients(gamma, a, b), axis=2)
-    sums = np.cumsum(mass if areas is None else mass * sizes[:, None])
+    if areas is None:
+        return _draw(gamma, a, b, count, seed)[:2]
+    points, step = vectors("a", a), spacing("b", line("b", b))
+    weighted = coefficients(gamma, points, line("b", b)) * cell_areas(points, areas)[:, None, None]
+    rows, places, _, _ = _draw(weighted, np.arange(len(points)), np.arange(np.size(b)), count, seed)
+    return points[np.rint(rows).astype(int)], line("b", b)[0] + step * places
+
+
+def sample_network(
+    gamma: Numbers, pair: AdmissiblePair | ActivationLike, a: Numbers, b: Numbers, count: int, seed: Seed
+) -> tuple[Array, Array, Array]:
+    r"""A network of ``count`` hidden units whose mean over the draws is :func:`reconstruct`: a, b (count,) as
+    :func:`sample_parameters` draws them, and output weights c (count,), or (count, outputs) as γ has them,
+
+    .. math:: c_j = \frac{1}{K p} \frac{\gamma(a_j, b_j)}{|\gamma(a_j, b_j)|} \int |\gamma|\, da\, db .
+
+    Its error falls like p^{-1/2} in the number p of units. Mean and integral are those of a γ that is constant in
+    every cell. Arguments and errors as :func:`sample_parameters`; an activation in place of the pair has K = 1.
+
+    >>> a, b, c = sample_network([[0.0, 0.0], [0.0, -3.0]], "relu", [-1.0, 1.0], [-2.0, 2.0], 4, seed=0)
+    >>> c.tolist()
+    [-6.0, -6.0, -6.0, -6.0]
+    """
+    sampled_a, sampled_b, directions, total = _draw(gamma, a, b, count, seed)
+    c = directions * total / (len(sampled_a) * (pair.constant if isinstance(pair, AdmissiblePair) else 1.0))
+    return sampled_a, sampled_b, c if np.ndim(gamma) == 3 else c[:, 0]
+
+
+def output_weights(
+    x: Numbers, y: Numbers, activation: ActivationLike, a: Numbers, b: Numbers, *, decay: float = 1e-6
+) -> Array:
+    """The c that minimise (1/n) Σ_x (y - Σ_j c_j σ(a_j·x - b_j))² + ``decay`` Σ_j c_j², for hidden units that stay as
+    they are: (p,), or (p, outputs) as y has them.
+
+    ``x`` (n,) or (n, m), ``y`` (n,) or (n, outputs), ``a`` (p,) or (p, m), ``b`` (p,). Raises ``ValueError`` for
+    shapes that do not fit and a decay that is negative.
+
+    >>> output_weights([0.0, 1.0, 2.0], [0.0, 3.0, 6.0], "relu", [1.0], [0.0], decay=0.0).round(9).tolist()
+    [3.0]
+    """
+    points, array = vectors("x", x), finite("y", y)
+    if not 0 <= decay < np.inf:
+        raise ValueError(f"decay = {decay}: a finite number >= 0 is allowed")
+    values = samples("y", array, len(points))
+    units = _units(activation, a, b, points)
+    root = np.sqrt(len(points) * decay) * np.eye(units.shape[1])
+    rows, targets = np.concatenate([units, root]), np.concatenate([values, np.zeros((len(root), values.shape[1]))])
+    found = np.linalg.lstsq(rows, targets, rcond=None)[0]
+    return np.asarray(found if array.ndim == 2 else found[:, 0])
+
+
+def evaluate(activation: ActivationLike, a: Numbers, b: Numbers, c: Numbers, x: Numbers) -> Array:
+    """The network Σ_j c_j σ(a_j·x - b_j) at ``x`` (n,) or (n, m): (n,), or (n, outputs) as c has them.
+
+    ``a`` (p,) or (p, m), ``b`` (p,), ``c`` (p,) or (p, outputs). Raises ``ValueError`` for shapes that do not fit.
+
+    >>> evaluate("relu", [1.0, -1.0], [0.0, 0.0], [1.0, 1.0], [-2.0, 3.0]).tolist()
+    [2.0, 3.0]
+    """
+    weights = finite("c", c)
+    found = _units(activation, a, b, vectors("x", x)) @ samples("c", weights, len(line("b", b)))
+    return np.asarray(found if weights.ndim == 2 else found[:, 0])
+
+
+def residual(
+    x: Numbers, y: Numbers, activation: ActivationLike, a: Numbers, b: Numbers, *, decay: float = 1e-6
+) -> float:
+    """The root mean square of y - Σ_j c_j σ(a_j·x - b_j) with the c of :func:`output_weights`, over points and outputs:
+    how well these hidden units can do. Arguments and errors are those of :func:`output_weights`.
+
+    >>> round(residual([0.0, 1.0, 2.0], [0.0, 3.0, 6.0], "relu", [1.0], [0.0], decay=0.0), 9)
+    0.0
+    """
+    c = output_weights(x, y, activation, a, b, decay=decay)
+    return float(np.sqrt(np.mean((evaluate(activation, a, b, c, x) - finite("y", y)) ** 2)))
+
+
+def _units(activation: ActivationLike, a: Numbers, b: Numbers, points: Array) -> Array:
+    """σ(a_j·x - b_j): (n, p)."""
+    hidden, shift = vectors("a", a, points.shape[1]), line("b", b)
+    if len(hidden) != len(shift):
+        raise ValueError(f"a has {len(hidden)} units and b {len(shift)}: as many are allowed")
+    return np.asarray(activations.get(activation)(points @ hidden.T - shift))
+
+
+def _draw(gamma: Numbers, a: Numbers, b: Numbers, count: int, seed: Seed) -> tuple[Array, Array, Array, float]:
+    """a, b; γ/|γ| in their cells, (count, outputs); the integral of |γ|."""
+    a, b = line("a", a), line("b", b)
+    widths = spacing("a", a), spacing("b", b)
+    values = coefficients(gamma, a, b)
+    sizes = np.linalg.norm(values, axis=2)
+    sums = np.cumsum(sizes)
     if not 0 < sums[-1] < np.inf:
         raise ValueError("gamma is 0 everywhere: coefficients with a positive finite sum of sizes are allowed")
     uniform = torch.rand(3, positive("count", count), generator=generator(seed), dtype=torch.float64).numpy()
     cells = np.searchsorted(sums, uniform[0] * sums[-1], side="right")
     rows, columns = np.divmod(cells, len(b))
-    sampled_b = b[columns] + width * (uniform[2] - 0.5)
-    if areas is not None:
-        return a[rows] if a.shape[1] > 1 else a[rows, 0], sampled_b
-    return a[rows, 0] + sizes[0] * (uniform[1] - 0.5), sampled_b
+    directions = values[rows, columns] / sizes[rows, columns, None]
+    sampled_a, sampled_b = a[rows] + widths[0] * (uniform[1] - 0.5), b[columns] + widths[1] * (uniform[2] - 0.5)
+    return sampled_a, sampled_b, directions, float(sums[-1]) * widths[0] * widths[1]

@@ -15,7 +15,7 @@ from deepdynamics.transport.flows import Coupling, compose_daes, euler_flow, mid
 from deepdynamics.transport.gaussians import AffineMap, gaussian_geodesic, gaussian_map, gaussian_w2
 from deepdynamics.transport.jko import jko_denoising, jko_fokker_planck, jko_heat
 from deepdynamics.transport.mixtures import Estimate, GaussianMixture
-from deepdynamics.transport.translation import translate
+from deepdynamics.transport.translation import ShallowStep, translate
 from deepdynamics.transport.tweedie import dae_map, gaussian_dae
 from deepdynamics.transport.volumes import log_volume
 
@@ -25,6 +25,7 @@ __all__ = [
     "Denoiser",
     "Estimate",
     "GaussianMixture",
+    "ShallowStep",
     "compose_daes",
     "dae_flow_gaussian",
     "dae_map",
