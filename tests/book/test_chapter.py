@@ -232,7 +232,7 @@ def run_make(root, *arguments):
 
 
 def test_make_chapter(real, monkeypatch, capsys):
-    run = run_make(real, "NAME=my-chapter", 'TITLE=It\'s: "mine"')
+    run = run_make(real, "NAME=my-chapter", "PART=spectra", 'TITLE=It\'s: "mine"')
     assert run.returncode == 0, run.stdout + run.stderr
     assert "has what a chapter needs" in run.stdout
     text = (real / "book/spectra/my-chapter.md").read_text("utf8")
