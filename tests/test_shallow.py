@@ -57,7 +57,11 @@ ACTIVATIONS = [
 ]
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
+@pytest.mark.parametrize(
+    "activation",
+    ACTIVATIONS,
+    ids=lambda phi: phi if isinstance(phi, str) else getattr(phi, "__name__", type(phi).__name__),
+)
 @pytest.mark.parametrize("decay", [0.0, 0.02])
 def test_gradients_are_those_of_autograd(activation, decay, monkeypatch):
     found = []

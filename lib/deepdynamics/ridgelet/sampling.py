@@ -20,8 +20,8 @@ Array = NDArray[np.float64]
 def sample_parameters(
     gamma: Numbers, a: Numbers, b: Numbers, count: int, seed: Seed, *, areas: Numbers | None = None
 ) -> tuple[Array, Array]:
-    """``count`` parameters a, b, each (count,), from the density that is constant in every cell and proportional to
-    \\|γ\\| there (with outputs: to the norm of γ over them).
+    """``count`` parameters a (count,), b (count,) from the density that is proportional to \\|γ\\|, constant in every
+    cell of a grid; where γ has outputs, to its norm over them.
 
     ``gamma`` (len(a), len(b)) or (len(a), len(b), outputs) on the midpoints ``a``, ``b`` of equal cells; ``seed`` an
     integer or a generator. Inputs of dimension m > 1 have ``a`` (len(a), m) with the ``areas`` of its cells
@@ -33,12 +33,8 @@ def sample_parameters(
     >>> bool((sampled_a > 0).all()), bool((np.abs(sampled_b - 2) <= 2).all())
     (True, True)
     """
-    if areas is None:
-        return _draw(gamma, a, b, count, seed)[:2]
-    points, step = vectors("a", a), spacing("b", line("b", b))
-    weighted = coefficients(gamma, points, line("b", b)) * cell_areas(points, areas)[:, None, None]
-    rows, places, _, _ = _draw(weighted, np.arange(len(points)), np.arange(np.size(b)), count, seed)
-    return points[np.rint(rows).astype(int)], line("b", b)[0] + step * places
+    sampled_a, sampled_b, _, _ = _draw(gamma, a, b, count, seed, areas)
+    return sampled_a, sampled_b
 
 
 def sample_network(
@@ -118,18 +114,22 @@ def _units(activation: ActivationLike, a: Numbers, b: Numbers, points: Array) ->
     return np.asarray(activations.get(activation)(points @ hidden.T - shift))
 
 
-def _draw(gamma: Numbers, a: Numbers, b: Numbers, count: int, seed: Seed) -> tuple[Array, Array, Array, float]:
-    """a, b; γ/|γ| in their cells, (count, outputs); the integral of |γ|."""
-    a, b = line("a", a), line("b", b)
-    widths = spacing("a", a), spacing("b", b)
+def _draw(
+    gamma: Numbers, a: Numbers, b: Numbers, count: int, seed: Seed, areas: Numbers | None = None
+) -> tuple[Array, Array, Array, float]:
+    """Parameters a, b, the direction of γ there (count, outputs), and the integral of the size of γ."""
+    a, b = vectors("a", a), line("b", b)
+    cells, width = cell_areas(a, areas), spacing("b", b)
     values = coefficients(gamma, a, b)
     sizes = np.linalg.norm(values, axis=2)
-    sums = np.cumsum(sizes)
+    sums = np.cumsum(sizes if areas is None else sizes * cells[:, None])
     if not 0 < sums[-1] < np.inf:
         raise ValueError("gamma is 0 everywhere: coefficients with a positive finite sum of sizes are allowed")
     uniform = torch.rand(3, positive("count", count), generator=generator(seed), dtype=torch.float64).numpy()
-    cells = np.searchsorted(sums, uniform[0] * sums[-1], side="right")
-    rows, columns = np.divmod(cells, len(b))
+    rows, columns = np.divmod(np.searchsorted(sums, uniform[0] * sums[-1], side="right"), len(b))
     directions = values[rows, columns] / sizes[rows, columns, None]
-    sampled_a, sampled_b = a[rows] + widths[0] * (uniform[1] - 0.5), b[columns] + widths[1] * (uniform[2] - 0.5)
-    return sampled_a, sampled_b, directions, float(sums[-1]) * widths[0] * widths[1]
+    sampled_b = b[columns] + width * (uniform[2] - 0.5)
+    if areas is None:
+        sampled_a = a[rows, 0] + cells[0] * (uniform[1] - 0.5)
+        return sampled_a, sampled_b, directions, float(sums[-1] * cells[0] * width)
+    return a[rows] if a.shape[1] > 1 else a[rows, 0], sampled_b, directions, float(sums[-1] * width)
