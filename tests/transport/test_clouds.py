@@ -7,7 +7,7 @@ from deepdynamics.transport import gaussian_w2, sample_w2
 
 def test_a_shift_is_its_length_whatever_the_order():
     x = np.random.default_rng(0).normal(size=(200, 2))
-    assert np.isclose(sample_w2(x, x[::-1] + [3.0, 4.0]), 5.0)
+    assert np.isclose(sample_w2(x, x[::-1] + np.array([3.0, 4.0])), 5.0)
 
 
 def test_gaussians():
