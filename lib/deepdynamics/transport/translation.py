@@ -1,5 +1,5 @@
-"""A flow as a deep network, each of its maps as a shallow one: by least squares where the hidden units are given; and, as
-a rival, with all weights trained on the same exact pairs of points and images."""
+"""A flow as a deep network, each of its maps as a shallow one: by least squares where the hidden units are given; and,
+as a rival, with all weights trained on the same exact pairs of points and images."""
 
 from __future__ import annotations
 
