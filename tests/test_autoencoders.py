@@ -60,7 +60,7 @@ def test_jacobian_singular_values_and_penalty_are_those_of_autograd(units):
 
 
 @given(hidden=st.integers(1, 12), visible=st.integers(1, 12), seed=st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_penalty_is_the_sum_of_squares_in_every_shape(hidden, visible, seed):
     ae, X = nets(2, visible, hidden, seed=seed), samples(6, visible, seed)
     s = ae.singular_values(X)

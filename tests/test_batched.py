@@ -74,7 +74,7 @@ def test_one_seed_gives_independent_seeds_and_a_list_is_taken_as_it_is():
 
 
 @given(n=st.integers(1, 40), size=st.integers(1, 40), steps=st.integers(0, 30), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_mini_batches_are_shuffled_epochs(n, size, steps, seed):
     size = min(n, size)
     batches = [*mini_batches(n, size, steps, [seed])]

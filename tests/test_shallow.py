@@ -1,4 +1,4 @@
-"""Shallow ensembles: gradients against autograd; the same as torch modules trained alone; seeds; readout; bad input."""
+"""Shallow ensembles: gradients against autograd; the same as torch modules trained alone; seeds; bad input."""
 
 import math
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from deepdynamics import activations
-from deepdynamics.ensembles import ShallowEnsemble, readout, shallow
+from deepdynamics.ensembles import ShallowEnsemble, shallow
+from deepdynamics.ridgelet import output_weights
 from torch import nn
 
 F64 = torch.float64
@@ -146,26 +147,13 @@ def test_it_learns():
     assert nets.losses.median() < 2e-3
 
 
-@pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_readout_is_least_squares(activation):
-    a, b, _ = ShallowEnsemble(4, 6, activation, dtype=F64).draw(0, 5.0)
-    targets = torch.stack([Y, X, Y.square(), Y - 1])
-    c, losses = readout(X, targets, activation, a, b, ridge=1e-3)
-    for k in range(4):
-        H = activations.get(activation)(X[:, None] * a[k] - b[k]).numpy()
-        n = len(X)
-        direct = np.linalg.solve(H.T @ H / n + 1e-3 * np.eye(6), H.T @ targets[k].numpy() / n)
-        np.testing.assert_allclose(c[k], direct, rtol=1e-9, atol=1e-10)
-        assert losses[k].item() == pytest.approx(np.mean((H @ direct - targets[k].numpy()) ** 2), rel=1e-9)
-
-
-def test_training_ends_at_the_readout_of_its_own_units():
+def test_training_ends_at_the_output_weights_of_its_own_units():
     x = np.linspace(-1, 1, 51)
     nets = ShallowEnsemble(5, 3, "tanh", dtype=F64).fit(
         x, np.sin(2 * x), steps=6000, learning_rate=0.02, seed=0, box=2.0, weight_decay=0.01
     )
-    c, _ = readout(x, np.sin(2 * x), "tanh", nets.a, nets.b, ridge=0.01)
-    torch.testing.assert_close(nets.c, c, rtol=2e-2, atol=2e-3)
+    c = output_weights(x, np.sin(2 * x), "tanh", nets.a, nets.b, decay=0.01)
+    torch.testing.assert_close(nets.c, torch.from_numpy(c), rtol=2e-2, atol=2e-3)
 
 
 BAD = [
@@ -190,13 +178,9 @@ def test_bad_arguments_are_named(bad, words):
         ShallowEnsemble(2, 4, "tanh").fit(**({"x": X, "y": Y} | FIT | bad))
 
 
-def test_bad_ensembles_and_readouts():
+def test_bad_ensembles():
     for bad, words in (((0, 3, "tanh"), "count = 0"), ((2, 2.5, "tanh"), "units = 2.5"), ((2, 3, "tan"), "'tan'")):
         with pytest.raises(ValueError, match=words):
             ShallowEnsemble(*bad)
     with pytest.raises(ValueError, match="dtype"):
         ShallowEnsemble(2, 3, "tanh", dtype=torch.int64)
-    with pytest.raises(ValueError, match="of shapes"):
-        readout(X, Y, "tanh", np.zeros((2, 3)), np.zeros((2, 4)))
-    with pytest.raises(ValueError, match="ridge = 0"):
-        readout(X, Y, "tanh", np.ones((2, 3)), np.zeros((2, 3)), ridge=0.0)

@@ -117,7 +117,7 @@ def test_hardtanh_slope_covariance_is_a_rectangle_probability():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(qa=variances, qb=variances, c=st.floats(-0.99, 0.99))
 def test_prices_theorem(name, qa, qb, c):
     """d/dqab E φ(u)φ(v) = E φ'(u)φ'(v)."""
@@ -130,7 +130,7 @@ def test_prices_theorem(name, qa, qb, c):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(q=variances, qb=variances, c=correlations)
 def test_limits_and_symmetries(name, q, qb, c):
     phi, covariance = get(name), c * math.sqrt(q * qb)
@@ -165,7 +165,7 @@ def test_the_slope_of_the_second_moment(name, q):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(q=variances, c=st.floats(0.0, 0.999))
 def test_the_mean_slope(name, q, c):
     phi = get(name)
@@ -174,7 +174,7 @@ def test_the_mean_slope(name, q, c):
     assert phi.mean_slope([q])([c])[0] == pytest.approx(direct, rel=1e-9, abs=1e-14 / (q * (1 - c)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(q=variances, k=st.floats(0.1, 3.0), c=correlations)
 def test_relu_is_homogeneous(q, k, c):
     phi = get("relu")

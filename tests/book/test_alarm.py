@@ -40,7 +40,7 @@ def test_broken_library_function_fails_the_build(tmp_path):
     that uses it.
     """
     root = house.make(tmp_path / "book")
-    house.edit(root / "lib" / "deepdynamics" / "activations" / "numerical.py", "xp.tanh(", "xp.cosh(")
+    house.edit(root / "lib" / "deepdynamics" / "activations" / "named.py", "xp.tanh(", "xp.cosh(")
     for _ in range(2):
         run = house.build(root)
         assert run.returncode != 0 and CHAPTER in run.stderr, run.stdout + run.stderr

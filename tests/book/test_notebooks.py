@@ -15,7 +15,7 @@ import house
 import nbformat
 import pytest
 from docutils import nodes
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from nbclient import NotebookClient
@@ -462,7 +462,6 @@ def writer():
     )
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from(r"ab1_*`$<>[]()#-+.|~&;:!\{} ") | st.characters(categories=["L", "N"]), min_size=1))
 @example("1. no list")
 @example("# no heading")

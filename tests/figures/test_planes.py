@@ -14,7 +14,7 @@ def cloud(n, d, seed):
 
 
 @given(n=st.integers(5, 40), d=st.integers(2, 8), seed=st.integers(0, 10**6), scale=st.floats(0.01, 100))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_turned_shifted_and_scaled_particles_lie_on_one_another(n, d, seed, scale):
     points = cloud(n, d, seed)
     turned = scale * points @ ortho_group.rvs(d, random_state=seed) + 5
@@ -23,7 +23,7 @@ def test_turned_shifted_and_scaled_particles_lie_on_one_another(n, d, seed, scal
 
 
 @given(n=st.integers(5, 40), d=st.integers(3, 8), seed=st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_each_plane_is_principal_centred_and_of_radius_one(n, d, seed):
     clouds = [cloud(n, d, seed + k) for k in range(3)]
     planes = common_planes(clouds)

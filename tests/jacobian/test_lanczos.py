@@ -84,7 +84,7 @@ def test_leading_values_of_a_large_layer(dtype):
     check(layer, x, 25, top_singular(layer, x, 25))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(0, 40), st.integers(0, 10**6), st.data())
 def test_known_spectra(out, inputs, k, rank, seed, data):
     """Any shape, any rank, equal values or not, any block."""
@@ -297,7 +297,7 @@ def test_entry_by_entry_is_not_a_batch():
 @given(
     st.integers(5, 20), st.integers(0, 3), st.sampled_from([0.9, 0.98]), st.sampled_from([2, 4]), st.integers(0, 10**6)
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_values_of_any_multiplicity_before_a_close_one(copies, fewer, following, block, seed):
     """More equal values than random vectors, then one that is nearly as large."""
     draw = torch.Generator().manual_seed(seed)

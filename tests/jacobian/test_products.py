@@ -70,7 +70,7 @@ def test_powers_of_a_hilbert_matrix():
     seed=st.integers(0, 10**6),
     sizes=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_products_with_known_answers(n, depth, spread, seed, sizes):
     # J^l = U_l diag(s_l) U_{l-1}ᵀ with the s_l of every layer in the same order: the logs add up. Spans up to
     # 4 · 40 · n e-folds go through the pieces. Layers of other widths carry the same n singular values.
@@ -101,7 +101,7 @@ def test_pieces_join_without_a_seam():
 
 
 @given(seed=st.integers(0, 10**6), scale=st.floats(-5, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_invariances(seed, scale):
     draw = generator(seed)
     factors = gaussian_factors(6, 7, seed, draw)
@@ -124,7 +124,7 @@ def test_factors_of_any_size(size):
 
 @given(seed=st.integers(0, 10**6), depth=st.integers(1, 6), n=st.integers(1, 6), keep=st.integers(1, 6))
 @example(seed=2, depth=3, n=2, keep=2)  # rank one, which the last factor cancels
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_exact_zeros_are_exact(seed, depth, n, keep):
     # Small integers and masked rows, as in a ReLU network: the rank is known exactly.
     rng = np.random.default_rng(seed)

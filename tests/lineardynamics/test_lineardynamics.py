@@ -85,7 +85,7 @@ depths = st.one_of(st.integers(1, 10**6), st.just(np.inf))
     share=st.floats(1e-6, 1 - 1e-9),
     tau=st.floats(0.01, 100),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_strength_and_time_are_inverse(depth, log_s, log_x0, share, tau):
     s, u0 = 10.0**log_s, 10.0 ** (log_s + log_x0)
     uf = u0 + share * (s - u0)
@@ -95,7 +95,7 @@ def test_strength_and_time_are_inverse(depth, log_s, log_x0, share, tau):
 
 
 @given(depth=depths, x0=st.floats(1e-4, 0.9), scale=st.floats(0.01, 100))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_times_add_up_and_scale(depth, x0, scale):
     middle, end = 0.5 * (x0 + 0.95), 0.95
     whole = learning_time(1.0, x0, end, 1.0, depth)
@@ -193,7 +193,7 @@ def test_scalar_modes_conserve_the_difference_of_squares():
 
 
 @given(depth=st.integers(1, 5), width=st.integers(1, 5), seed=st.integers(0, 10**6), whitened=st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_one_step_is_a_step_along_the_gradient_of_autograd(depth, width, seed, whitened):
     draw = torch.Generator().manual_seed(seed)
     widths = [4] + [width] * (depth - 1) + [3]

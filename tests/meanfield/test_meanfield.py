@@ -91,7 +91,7 @@ def test_the_diagram_is_the_table_and_the_loop():
     assert q_star is diagram.q_star and phase is diagram.phase
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(networks)
 def test_fixed_points_are_fixed_and_stable(network):
     net = MeanField(*network)
@@ -103,7 +103,7 @@ def test_fixed_points_are_fixed_and_stable(network):
     assert (net.c_star < 1) == (net.phase == "chaotic")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(networks, st.floats(0.0, 0.99), st.floats(1e-3, 0.01))
 def test_the_correlation_map_rises_and_is_convex_on_positive_correlations(network, c, step):
     """It is a power series with coefficients that are not negative."""
@@ -114,7 +114,7 @@ def test_the_correlation_map_rises_and_is_convex_on_positive_correlations(networ
     assert middle <= (low + high) / 2 + 1e-12
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0.1, 4.0), st.floats(0.0, 1.0), st.floats(0.2, 5.0), st.floats(0.1, 4.0), st.floats(-1, 1))
 def test_relu_scales(weight_var, bias_var, k, q, c):
     """k φ(x) = φ(k x): lengths scale with the bias variance, and correlations do not see it."""
@@ -125,7 +125,7 @@ def test_relu_scales(weight_var, bias_var, k, q, c):
         assert scaled.q_star == pytest.approx(k * net.q_star, rel=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0.3, 5.0), st.floats(0.01, 1.0), st.floats(0.5, 2.0))
 def test_rescaling_the_argument_rescales_the_variances(weight_var, bias_var, k):
     """φ(kx) with variances (σ_w², σ_b²) has the phases of φ with k² times these: Pennington's erf(√π x/2) is one."""
@@ -441,7 +441,7 @@ def test_lengths_that_diverge_say_so_and_name_what_is_not_reached():
 FIXED = ["tanh", "erf", "sigmoid", "gaussian", "softplus", "gelu", "silu", "mish", "elu", "selu", "sin", "step"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(FIXED), st.floats(0.2, 2.3), st.floats(0.0, 1.0))
 def test_q_star_is_where_the_map_leads_from_one(name, weight_var, bias_var):
     net = MeanField(name, weight_var, bias_var)

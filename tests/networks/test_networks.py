@@ -36,7 +36,7 @@ def compose(layers, x):
 
 
 @given(rows=st.integers(1, 12), columns=st.integers(1, 12), seed=st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_haar_has_orthonormal_columns_or_rows(rows, columns, seed):
     h = haar(rows, columns, seed=seed)
     small = h.T @ h if rows >= columns else h @ h.T
@@ -108,7 +108,7 @@ def test_identity_weights_carry_the_input_through():
     readout=st.sampled_from(["linear", "activated"]),
     gain=st.floats(0.2, 3),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_mlp_is_the_recursion_written_out(widths, activation, readout, gain):
     net = MLP(widths, activation, weight_var=1.5, bias_var=0.2, gain=gain, readout=readout, seed=1, dtype=F64)
     phi = {

@@ -36,7 +36,7 @@ def test_what_goes_in_comes_out(folder):
     assert np.array_equal(np.load(path)["x"], given.x)  # numpy reads the file as well
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(arrays(st.sampled_from([np.float64, np.int32, np.complex128, np.bool_]), array_shapes(min_side=0, max_side=4)))
 def test_any_numeric_array_survives(array):
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from deepdynamics.ridgelet import (
     transform,
     truncation,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 X = np.linspace(-1, 1, 201)
@@ -41,7 +41,6 @@ def dense(S):
     return np.stack(columns, 1) * area, area
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["relu", "step", "tanh", "gaussian", "gelu", "sin"]), st.integers(0, 2**32 - 1))
 def test_adjoint_identity(name, seed):
     rng = np.random.default_rng(seed)

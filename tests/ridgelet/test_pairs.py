@@ -8,7 +8,7 @@ import pytest
 import torch
 from deepdynamics import activations
 from deepdynamics.ridgelet import AdmissiblePair, GaussianDerivative, admissibility_constant, truncation
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.special import erfc
@@ -83,7 +83,6 @@ def test_gaussian_derivatives_and_their_transforms(order):
     assert rho.hat(1e30) == 0
 
 
-@settings(deadline=None)
 @given(scale=st.floats(0.05, 20))
 def test_the_constants_of_scales(scale):
     for name, power in (("relu", 3), ("step", 2)):

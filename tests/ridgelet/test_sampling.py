@@ -138,12 +138,24 @@ def test_output_weights_are_those_of_ridge_regression():
     assert error == pytest.approx(np.sqrt(np.mean((units @ expected - y) ** 2)))
 
 
+@pytest.mark.parametrize("m", [1, 2])
+def test_many_networks_are_each_for_itself(m):
+    rng = np.random.default_rng(1)
+    x, y, a, b = rng.normal(size=(20, m)), rng.normal(size=20), rng.normal(size=(4, 5, m)), rng.normal(size=(4, 5))
+    a = a[..., 0] if m == 1 else a
+    c, errors = (routine(x, y, "relu", a, b, decay=1e-3) for routine in (output_weights, residual))
+    for k in range(4):
+        assert np.array_equal(c[k], output_weights(x, y, "relu", a[k], b[k], decay=1e-3))
+        assert errors[k] == residual(x, y, "relu", a[k], b[k], decay=1e-3)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: output_weights([0.0, 1.0], [1.0], "relu", [1.0], [0.0]), "y of shape"),
         (lambda: output_weights([0.0, 1.0], [1.0, 1.0], "relu", [1.0, 2.0], [0.0]), "a has 2 units and b 1"),
         (lambda: output_weights([0.0, 1.0], [1.0, 1.0], "relu", [1.0], [0.0], decay=-1.0), "decay = -1"),
+        (lambda: output_weights([0.0, 1.0], [1.0, 1.0], "relu", [[1.0]], [[0.0, 1.0]]), "a, b of shapes"),
         (lambda: evaluate("relu", [1.0], [0.0], [1.0, 2.0], [0.0]), "c of shape"),
         (lambda: residual([0.0, np.nan], [1.0, 1.0], "relu", [1.0], [0.0]), "x"),
     ],

@@ -15,7 +15,7 @@ from deepdynamics.ridgelet import (
     sums,
     transform,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 NAMES = ("relu", "softplus", "step", "tanh", "sigmoid", "gaussian")
@@ -104,7 +104,6 @@ def test_parity(name):
         assert R[::-1, ::-1] == pytest.approx(sign * R, abs=1e-14)
 
 
-@settings(deadline=None)
 @given(st.floats(-3, 3), st.floats(-3, 3), st.integers(0, 2**32 - 1))
 def test_linear(p, q, seed):
     f, g = np.random.default_rng(seed).standard_normal((2, 201))
@@ -113,7 +112,6 @@ def test_linear(p, q, seed):
     assert transform((X, p * f + q * g), pair, A, B) == pytest.approx(parts, abs=1e-13)
 
 
-@settings(deadline=None)
 @given(st.floats(0.2, 5), st.floats(-1, 1))
 def test_dilation_and_shift(scale, shift):
     """f((x - c)/s) has the transform s R[f](s a, b - a c)."""

@@ -8,6 +8,7 @@ from deepdynamics.ridgelet import (
     blurred,
     midpoints,
     sample_parameters,
+    top_share,
     transform,
     unit_agreement,
 )
@@ -86,6 +87,31 @@ def test_groups_of_networks_one_by_one(activation, signed):
     np.testing.assert_allclose(both, [found, -found if signed else found], atol=1e-12)
 
 
+@pytest.mark.parametrize("weighted", [True, False])
+def test_the_share_in_the_top_cells_unit_by_unit(weighted):
+    (a, b), w = units(60)
+    R = np.random.default_rng(1).normal(size=(2, 24, 24))
+    a, b, w = (part.reshape(12, 5) for part in (a, b, abs(w) if weighted else np.ones(60)))
+    found = top_share(a, b, R, GRID, GRID, groups=3, fraction=0.3, weights=w if weighted else None)
+    for k, spectrum in enumerate(R):
+        limit = np.quantile(abs(spectrum), 0.7)
+        for group in range(3):
+            hit = total = 0.0
+            for one, two, weight in zip(*(part[4 * group : 4 * group + 4].ravel() for part in (a, b, w)), strict=True):
+                if abs(one) < 6 and abs(two) < 6:
+                    total += weight
+                    hit += weight * (abs(spectrum[int((one + 6) * 2), int((two + 6) * 2)]) >= limit)
+            assert found[k, group] == pytest.approx(hit / total)
+    np.testing.assert_array_equal(found[0], top_share(a, b, -R[0], GRID, GRID, groups=3, fraction=0.3, weights=w))
+
+
+def test_even_units_have_the_share_of_the_cells():
+    draw = np.random.default_rng(2)
+    a, b = draw.uniform(-6, 6, (2, 1000, 20))
+    shares = top_share(a, b, draw.normal(size=(24, 24)), GRID, GRID, groups=10)
+    assert abs(shares.mean() - 0.2) < 4 * (0.2 * 0.8 / 20000) ** 0.5 + 1 / 576
+
+
 def test_bad_arguments_are_named():
     (a, b), w = units()
     with pytest.raises(ValueError, match="parity = 0"):
@@ -98,5 +124,18 @@ def test_bad_arguments_are_named():
         agreement(np.zeros((24, 24)), np.ones((24, 24)), GRID, GRID)
     with pytest.raises(ValueError, match="groups = 3"):
         unit_agreement(np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 3)), np.eye(24), GRID, GRID, groups=3)
+    pair = np.ones((2, 3)), np.ones((2, 3))
+    for bad, words in (
+        ({"groups": 3}, "groups = 3"),
+        ({"groups": 1, "fraction": 1.0}, "fraction = 1"),
+        ({"groups": 1, "weights": -pair[0]}, "weights = -1"),
+        ({"groups": 1, "weights": np.ones(3)}, "one shape"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            top_share(*pair, np.eye(24), GRID, GRID, **bad)
+    with pytest.raises(ValueError, match="spectrum of shape"):
+        top_share(*pair, np.eye(23), GRID, GRID, groups=1)
+    with pytest.raises(ValueError, match="outside the grid"):
+        top_share(pair[0] + 9, pair[1], np.eye(24), GRID, GRID, groups=1)
     with pytest.raises(ValueError, match="width = -1"):
         blurred(np.zeros((24, 24)), GRID, GRID, -1.0)

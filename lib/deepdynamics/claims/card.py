@@ -152,8 +152,7 @@ def text(claim: Data) -> str:
     >>> text(data)
     'holds: about two [theory 2; measured 2.1; rival, one 1, 5.5 tolerances away; resolution 20 %]'
     """
-    numbers = "; ".join(f"{name} {value}" for name, value in rows(claim))
-    return f"{claim['verdict']}: {claim['statement']} [{numbers}]"
+    return f"{claim['verdict']}: {claim['statement']} [{_numbers(claim)}]"
 
 
 def failure(claim: Data) -> str:
@@ -164,8 +163,7 @@ def failure(claim: Data) -> str:
     >>> failure(data).splitlines()[0]
     'demo.two: about two'
     """
-    numbers = "; ".join(f"{name} {value}" for name, value in rows(claim))
-    return f"{claim['key']}: {claim['statement']}\n  does not hold: {numbers}"
+    return f"{claim['key']}: {claim['statement']}\n  does not hold: {_numbers(claim)}"
 
 
 def markdown(claim: Data) -> str:
@@ -176,10 +174,13 @@ def markdown(claim: Data) -> str:
     >>> markdown(data)[:40]
     '> **Claim (holds).** about two: theory 2'
     """
-    numbers = "; ".join(f"{name} {value}" for name, value in rows(claim))
     source = f"; {claim['source']}" if claim["source"] else ""
     quote = f"\n>\n> *{claim['quote']}*" if claim["quote"] else ""
-    return f"> **Claim ({claim['verdict']}).** {claim['statement']}: {numbers}{source}.{quote}"
+    return f"> **Claim ({claim['verdict']}).** {claim['statement']}: {_numbers(claim)}{source}.{quote}"
+
+
+def _numbers(claim: Data) -> str:
+    return "; ".join(f"{name} {value}" for name, value in rows(claim))
 
 
 def html(claim: Data, source: tuple[str, str] | None = None) -> str:

@@ -2,6 +2,6 @@
 thousand."""
 
 from deepdynamics.ensembles.mlp import History, MLPEnsemble
-from deepdynamics.ensembles.shallow import ShallowEnsemble, ShallowNets, readout
+from deepdynamics.ensembles.shallow import ShallowEnsemble, ShallowNets
 
-__all__ = ["History", "MLPEnsemble", "ShallowEnsemble", "ShallowNets", "readout"]
+__all__ = ["History", "MLPEnsemble", "ShallowEnsemble", "ShallowNets"]

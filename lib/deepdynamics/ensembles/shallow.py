@@ -27,7 +27,7 @@ from deepdynamics.activations import Activation, ActivationLike
 from deepdynamics.ensembles.training import tanh_
 from deepdynamics.networks import Seed, generator
 
-__all__ = ["ShallowEnsemble", "ShallowNets", "readout"]
+__all__ = ["ShallowEnsemble", "ShallowNets"]
 
 FALL, AFTER = 0.2, 0.6  # the learning rate is multiplied by FALL once AFTER of the steps are done
 _HIDDEN = 2**19  # numbers of a hidden layer that stay in the cache
@@ -124,10 +124,10 @@ class ShallowEnsemble:
 
         .. math:: \frac 1n \sum_x (y - g(x))^2 + \mathrm{weight\_decay} \cdot \sum_j c_j^2 ,
 
-        the objective of :func:`readout`: the decay acts on the output weights alone. Each network starts from
-        :meth:`draw` or from ``start`` = (a, b, c), each (count, units). ``learning_rate``, ``weight_decay`` and ``box``
-        are one value or one a network; one ``seed`` gives each its own draw, a list gives each its own seed, and what
-        a network becomes does not depend on those beside it, up to rounding.
+        the objective of :func:`deepdynamics.ridgelet.output_weights`: the decay acts on the output weights alone. Each
+        network starts from :meth:`draw` or from ``start`` = (a, b, c), each (count, units). ``learning_rate``,
+        ``weight_decay`` and ``box`` are one value or one a network; one ``seed`` gives each its own draw, a list gives
+        each its own seed, and what a network becomes does not depend on those beside it, up to rounding.
 
         Raises ``ValueError`` for data that are empty or not finite, shapes that do not fit, values out of range.
 
@@ -179,36 +179,6 @@ class ShallowEnsemble:
                 raise ValueError(f"{name} of shape {tuple(part.shape)}: ({self.count}, {self.units}) is allowed")
             finite(name, part)
         return parts[0], parts[1], parts[2]
-
-
-def readout(
-    x: Numbers, y: Numbers, activation: ActivationLike, a: Numbers, b: Numbers, *, ridge: float = 1e-6
-) -> tuple[Tensor, Tensor]:
-    """Output weights of fixed hidden units, and what is left: c (count, units), mean squared errors (count,).
-
-    The minimum of (1/n) Σ_x (y - Σ_j c_j φ(a_j x - b_j))² + ridge Σ_j c_j² for each row of a and b (count, units), in
-    float64, through a QR factorisation. ``y`` (n,) or (count, n); ridge > 0. Raises ``ValueError`` as
-    :meth:`ShallowEnsemble.fit` does.
-
-    >>> c, losses = readout([-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], "tanh", [[100.0]], [[0.0]], ridge=1e-9)
-    >>> c.round(decimals=6).tolist(), bool(losses < 1e-12)
-    ([[2.0]], True)
-    """
-    alpha, beta = (tensor(name, value).detach().double() for name, value in (("a", a), ("b", b)))
-    if alpha.ndim != 2 or alpha.shape != beta.shape:
-        raise ValueError(f"a, b of shapes {tuple(alpha.shape)}, {tuple(beta.shape)}: (count, units) is allowed")
-    finite("a", alpha), finite("b", beta)
-    nets = ShallowEnsemble(len(alpha), alpha.shape[1], activation, dtype=torch.float64)
-    inputs, targets = nets._data(x, y)
-    decay = float(positive("ridge", ridge))
-    n = len(inputs)
-    hidden = _hidden(nets.activation, inputs, alpha, beta).mT  # (count, n, units)
-    penalty = ((n * decay) ** 0.5 * torch.eye(nets.units, dtype=torch.float64)).expand(len(alpha), -1, -1)
-    rows = torch.cat([hidden, penalty.to(hidden)], 1)
-    wanted = torch.cat([targets, targets.new_zeros(len(alpha), nets.units)], 1)[..., None]
-    Q, R = torch.linalg.qr(rows)
-    c = torch.linalg.solve_triangular(R, Q.mT @ wanted, upper=True)
-    return c[..., 0], (hidden @ c - targets[..., None]).square().mean((1, 2))
 
 
 class _Training:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from deepdynamics._checks import Numbers, real
+from deepdynamics._checks import Array, Numbers, real
 
 __all__ = ["common_planes"]
-
-Array = NDArray[np.float64]
 
 
 def common_planes(states: Sequence[Numbers]) -> Array:

@@ -11,15 +11,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.linalg import lapack
 from torch import Tensor
 
-from deepdynamics._checks import Numbers, count, tensor
+from deepdynamics._checks import Array, Numbers, count, tensor
 from deepdynamics.jacobian.dense import layer_jacobians
 from deepdynamics.jacobian.inputs import Map
-
-Array = NDArray[np.float64]
 
 _SPAN = 200.0  # e-folds that LAPACK's Jacobi SVD gets at a time: 1e87, well inside the range of float64
 _MARGIN = 10.0  # e-folds beyond which two scales are separated by sweeps rather than by LAPACK

@@ -29,15 +29,13 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from deepdynamics import _checks
-from deepdynamics._checks import Numbers, number, positive, real
+from deepdynamics._checks import Array, Numbers, number, positive, real
 from deepdynamics.powerlaw import cutoff, lognormal, zeta
 from deepdynamics.powerlaw.thresholds import least_distant, spread
 
 __all__ = ["LEAST_TAIL", "PowerLaw", "TruncatedPowerLaw", "bootstrap_p", "fit", "fit_truncated"]
 
 LEAST_TAIL = 50  # points that a tail needs
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

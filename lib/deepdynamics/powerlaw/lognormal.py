@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, special
 
+from deepdynamics._checks import Array
 from deepdynamics.powerlaw.zeta import log_zeta
 
 __all__ = ["against_power_law", "against_zeta_law"]
 
-Array = NDArray[np.float64]
 
 _FLATTEST = 1e6  # threshold of the standard normal law beyond which its tail is exponential to rounding
 

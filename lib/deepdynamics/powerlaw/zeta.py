@@ -14,11 +14,11 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deepdynamics._checks import Array
 from deepdynamics.powerlaw.thresholds import least_distant, spread
 
 __all__ = ["distance", "draw", "exponents", "log_variance", "log_zeta", "search"]
 
-Array = NDArray[np.float64]
 
 # B_2j / (2j)!, the coefficients of Euler and Maclaurin.
 _COEFFICIENTS = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000)

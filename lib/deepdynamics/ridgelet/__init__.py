@@ -9,7 +9,7 @@ from deepdynamics.ridgelet.reach import low_pass, rebuild
 from deepdynamics.ridgelet.reconstruction import reconstruct, truncation
 from deepdynamics.ridgelet.sampling import evaluate, output_weights, residual, sample_network, sample_parameters
 from deepdynamics.ridgelet.transforms import gaussian_transform, polygon_transform, sine_transform, transform
-from deepdynamics.ridgelet.units import agreement, blurred, unit_agreement, unit_density
+from deepdynamics.ridgelet.units import agreement, blurred, top_share, unit_agreement, unit_density
 
 __all__ = [
     "AdmissiblePair",
@@ -33,6 +33,7 @@ __all__ = [
     "sample_network",
     "sample_parameters",
     "sine_transform",
+    "top_share",
     "transform",
     "truncation",
     "unit_agreement",

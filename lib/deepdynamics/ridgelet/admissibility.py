@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from deepdynamics._checks import Array
+
 Transform = Callable[[Array], Any]
 
 # ζ = lower + e^t: in t the trapezoid rule converges exponentially for what is analytic around the half line.

@@ -7,16 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from deepdynamics._checks import Numbers, finite
+from deepdynamics import _checks
+from deepdynamics._checks import Array, Numbers, finite
 from deepdynamics.networks import generator
 from deepdynamics.networks.draws import Seed
-from deepdynamics.ridgelet.grids import positive, vectors
+from deepdynamics.ridgelet.grids import vectors
 from deepdynamics.ridgelet.pairs import AdmissiblePair
 from deepdynamics.ridgelet.transforms import gaussian_transform
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class GaussianBumps:
         >>> GaussianBumps.draw(3, seed=0, dimension=2).centres.shape
         (3, 2)
         """
-        count, dimension = positive("count", count), positive("dimension", dimension)
+        count, dimension = _checks.count("count", count), _checks.count("dimension", dimension)
         random = generator(seed)
         heights = torch.randn(count, generator=random, dtype=torch.float64)
         uniform = torch.rand(count, dimension + 1, generator=random, dtype=torch.float64)

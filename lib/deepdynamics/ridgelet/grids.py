@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from deepdynamics._checks import Numbers, finite
-
-Array = NDArray[np.float64]
+from deepdynamics._checks import Array, Numbers, count, finite
 
 
 def midpoints(bound: float, cells: int) -> Array:
@@ -21,7 +17,7 @@ def midpoints(bound: float, cells: int) -> Array:
     """
     if not 0 < bound < math.inf:
         raise ValueError(f"bound = {bound}: a positive finite number is allowed")
-    cells = positive("cells", cells)
+    cells = count("cells", cells)
     return np.asarray(bound * (2 * np.arange(cells) + 1 - cells) / cells)
 
 
@@ -36,7 +32,7 @@ def polar_grid(bound: float, radii: int, angles: int) -> tuple[Array, Array]:
     """
     if not 0 < bound < math.inf:
         raise ValueError(f"bound = {bound}: a positive finite number is allowed")
-    radii, angles = positive("radii", radii), positive("angles", angles)
+    radii, angles = count("radii", radii), count("angles", angles)
     r = bound * (np.arange(radii) + 0.5) / radii
     theta = 2 * math.pi * (np.arange(angles) + 0.5) / angles
     points = r[:, None, None] * np.stack([np.cos(theta), np.sin(theta)], axis=-1)
@@ -94,17 +90,6 @@ def line(name: str, value: Numbers) -> Array:
     [1.0, 2.0]
     """
     return vectors(name, value, 1)[:, 0]
-
-
-def positive(name: str, value: Any) -> int:
-    """A positive integer.
-
-    >>> positive("count", 3)
-    3
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} = {value!r}: a positive integer is allowed")
-    return int(value)
 
 
 def coefficients(gamma: Numbers, a: Array, b: Array) -> Array:

@@ -16,15 +16,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepdynamics import activations
-from deepdynamics._checks import Numbers, finite
+from deepdynamics._checks import Array, Numbers, count, finite
 from deepdynamics.activations import ActivationLike
-from deepdynamics.ridgelet.grids import cell_areas, coefficients, line, positive, samples, spacing, vectors
+from deepdynamics.ridgelet.grids import cell_areas, coefficients, line, samples, spacing, vectors
 from deepdynamics.ridgelet.sums import over_parameters, over_points, triangle
-
-Array = NDArray[np.float64]
 
 
 class IntegralOperator:
@@ -122,7 +119,7 @@ class IntegralOperator:
         stiffness = np.maximum(values + decay, 1e-200)  # at 0 the value is the limit, steps/(λ_1 + β)
         with np.errstate(divide="ignore"):
             left = np.log1p(-np.minimum(stiffness / (values[0] + decay), 1))
-        return self._filtered(y, -np.expm1(positive("steps", steps) * left) / stiffness)
+        return self._filtered(y, -np.expm1(count("steps", steps) * left) / stiffness)
 
     def project(self, gamma: Numbers) -> Array:
         """P γ = S⁺ S γ, the orthogonal projection of γ on the complement of the kernel of S: what the network sees of

@@ -20,11 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepdynamics import activations
-from deepdynamics._checks import Numbers, real
+from deepdynamics._checks import Array, Numbers, real
 from deepdynamics.activations import ActivationLike
 from deepdynamics.ridgelet.admissibility import Transform, admissibility_constant, checked_dimension
-
-Array = NDArray[np.float64]
 
 _ROOT = math.sqrt(2 * math.pi)
 

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepdynamics._checks import Numbers
+from deepdynamics._checks import Array, Numbers, count
 from deepdynamics.ridgelet.bumps import GaussianBumps
-from deepdynamics.ridgelet.grids import midpoints, polar_grid, positive, vectors
+from deepdynamics.ridgelet.grids import midpoints, polar_grid, vectors
 from deepdynamics.ridgelet.pairs import AdmissiblePair
 from deepdynamics.ridgelet.reconstruction import reconstruct, truncation
 from deepdynamics.ridgelet.transforms import corners, polygon_transform, transform
-
-Array = NDArray[np.float64]
 
 _BEYOND = 9.0  # scales of ρ beyond |a| · radius, where its tails are below 1e-12
 _ANGLES = 48
@@ -54,7 +52,7 @@ def rebuild(
     numbers = ((12, 40), (3, 5))[m - 1]
     first, second = (max(48, math.ceil(n * reach)) for n in numbers) if cells is None else cells
     b = midpoints(reach * radius + _BEYOND * getattr(pair.rho, "scale", 1.0), second)
-    a, areas = (midpoints(reach, first), None) if m == 1 else polar_grid(reach, positive("cells", first), _ANGLES)
+    a, areas = (midpoints(reach, first), None) if m == 1 else polar_grid(reach, count("cells", first), _ANGLES)
     if isinstance(f, GaussianBumps):
         gamma = f.transform(pair, a, b)
     else:

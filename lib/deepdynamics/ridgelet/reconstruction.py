@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepdynamics import activations
-from deepdynamics._checks import Numbers, finite
+from deepdynamics._checks import Array, Numbers, finite
 from deepdynamics.activations import ActivationLike
 from deepdynamics.ridgelet.admissibility import density, half_line
 from deepdynamics.ridgelet.grids import cell_areas, coefficients, line, spacing, vectors
 from deepdynamics.ridgelet.pairs import AdmissiblePair
 from deepdynamics.ridgelet.sums import over_parameters
-
-Array = NDArray[np.float64]
 
 
 def reconstruct(

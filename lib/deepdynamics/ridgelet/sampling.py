@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from deepdynamics import activations
-from deepdynamics._checks import Numbers, finite
+from deepdynamics import _checks, activations
+from deepdynamics._checks import Array, Numbers, finite
 from deepdynamics.activations import ActivationLike
 from deepdynamics.networks import generator
 from deepdynamics.networks.draws import Seed
-from deepdynamics.ridgelet.grids import cell_areas, coefficients, line, positive, samples, spacing, vectors
+from deepdynamics.ridgelet.grids import cell_areas, coefficients, line, samples, spacing, vectors
 from deepdynamics.ridgelet.pairs import AdmissiblePair
-
-Array = NDArray[np.float64]
 
 
 def sample_parameters(
@@ -63,12 +63,17 @@ def output_weights(
     """The c that minimise (1/n) Σ_x (y - Σ_j c_j σ(a_j·x - b_j))² + ``decay`` Σ_j c_j², for hidden units that stay as
     they are: (p,), or (p, outputs) as y has them.
 
-    ``x`` (n,) or (n, m), ``y`` (n,) or (n, outputs), ``a`` (p,) or (p, m), ``b`` (p,). Raises ``ValueError`` for
-    shapes that do not fit and a decay that is negative.
+    ``x`` (n,) or (n, m), ``y`` (n,) or (n, outputs), ``a`` (p,) or (p, m), ``b`` (p,). Many networks, ``b`` (count, p)
+    and ``a`` with that first axis, have c with that first axis. Raises ``ValueError`` for shapes that do not fit and a
+    decay that is negative.
 
     >>> output_weights([0.0, 1.0, 2.0], [0.0, 3.0, 6.0], "relu", [1.0], [0.0], decay=0.0).round(9).tolist()
     [3.0]
+    >>> output_weights([0.0, 1.0], [0.0, 3.0], "relu", [[1.0], [2.0]], [[0.0], [0.0]], decay=0.0).round(9).tolist()
+    [[3.0], [1.5]]
     """
+    if np.ndim(b) == 2:
+        return np.stack([output_weights(x, y, activation, *units, decay=decay) for units in _networks(a, b)])
     points, array = vectors("x", x), finite("y", y)
     if not 0 <= decay < np.inf:
         raise ValueError(f"decay = {decay}: a finite number >= 0 is allowed")
@@ -93,17 +98,26 @@ def evaluate(activation: ActivationLike, a: Numbers, b: Numbers, c: Numbers, x: 
     return np.asarray(found if weights.ndim == 2 else found[:, 0])
 
 
-def residual(
-    x: Numbers, y: Numbers, activation: ActivationLike, a: Numbers, b: Numbers, *, decay: float = 1e-6
-) -> float:
+def residual(x: Numbers, y: Numbers, activation: ActivationLike, a: Numbers, b: Numbers, *, decay: float = 1e-6) -> Any:
     """The root mean square of y - Σ_j c_j σ(a_j·x - b_j) with the c of :func:`output_weights`, over points and outputs:
-    how well these hidden units can do. Arguments and errors are those of :func:`output_weights`.
+    how well these hidden units can do; (count,) of them for many networks. Arguments and errors are those of
+    :func:`output_weights`.
 
     >>> round(residual([0.0, 1.0, 2.0], [0.0, 3.0, 6.0], "relu", [1.0], [0.0], decay=0.0), 9)
     0.0
     """
+    if np.ndim(b) == 2:
+        return np.array([residual(x, y, activation, *units, decay=decay) for units in _networks(a, b)])
     c = output_weights(x, y, activation, a, b, decay=decay)
     return float(np.sqrt(np.mean((evaluate(activation, a, b, c, x) - finite("y", y)) ** 2)))
+
+
+def _networks(a: Numbers, b: Numbers) -> Iterator[tuple[Array, Array]]:
+    """Hidden units (count, p) and (count, p) or (count, p, m), network by network."""
+    hidden, shift = finite("a", a), finite("b", b)
+    if hidden.shape[:2] != shift.shape or not len(shift):
+        raise ValueError(f"a, b of shapes {hidden.shape}, {shift.shape}: one or more networks of one size are allowed")
+    return zip(hidden, shift, strict=True)
 
 
 def _units(activation: ActivationLike, a: Numbers, b: Numbers, points: Array) -> Array:
@@ -125,7 +139,7 @@ def _draw(
     sums = np.cumsum(sizes if areas is None else sizes * cells[:, None])
     if not 0 < sums[-1] < np.inf:
         raise ValueError("gamma is 0 everywhere: coefficients with a positive finite sum of sizes are allowed")
-    uniform = torch.rand(3, positive("count", count), generator=generator(seed), dtype=torch.float64).numpy()
+    uniform = torch.rand(3, _checks.count("count", count), generator=generator(seed), dtype=torch.float64).numpy()
     rows, columns = np.divmod(np.searchsorted(sums, uniform[0] * sums[-1], side="right"), len(b))
     directions = values[rows, columns] / sizes[rows, columns, None]
     sampled_b = b[columns] + width * (uniform[2] - 0.5)

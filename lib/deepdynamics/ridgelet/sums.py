@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from deepdynamics._checks import Array
+
 Ridge = Callable[[Array], Any]
 
 _BLOCK = 2**15  # numbers at a time: they stay in the cache

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 from numpy.polynomial import hermite_e
-from numpy.typing import NDArray
 
-from deepdynamics._checks import Numbers, finite
+from deepdynamics._checks import Array, Numbers, finite
 from deepdynamics.ridgelet.grids import line, vectors
 from deepdynamics.ridgelet.pairs import AdmissiblePair, GaussianDerivative
 from deepdynamics.ridgelet.sums import over_points
 
-Array = NDArray[np.float64]
 Target = Callable[[Array], Any] | tuple[Numbers | Sequence[Numbers], Numbers]
 
 _LINE, _OTHERWISE = 1001, 101  # points an axis of [-1, 1] where f is a function: of the line, in more dimensions

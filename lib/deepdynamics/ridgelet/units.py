@@ -8,13 +8,10 @@ correlated over the cells.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from deepdynamics._checks import Numbers, finite, not_negative, number
+from deepdynamics._checks import Array, Numbers, finite, not_negative, number
 from deepdynamics.ridgelet.grids import coefficients, line, spacing
-
-Array = NDArray[np.float64]
 
 
 def unit_density(a: Numbers, b: Numbers, weights: Numbers, grid_a: Numbers, grid_b: Numbers, *, parity: int) -> Array:
@@ -99,6 +96,56 @@ def unit_agreement(
         measure = unit_density(alpha, beta, w if signed else np.abs(w), grid_a, grid_b, parity=parity)
         found[:, k] = wanted @ _standard("the units", blurred(measure, grid_a, grid_b, width))
     return np.clip(found, -1, 1).reshape(*R.shape[:-2], groups)
+
+
+def top_share(
+    a: Numbers,
+    b: Numbers,
+    spectrum: Numbers,
+    grid_a: Numbers,
+    grid_b: Numbers,
+    *,
+    groups: int,
+    fraction: float = 0.2,
+    weights: Numbers | None = None,
+) -> Array:
+    r"""The share of the hidden units inside a grid that lie where \|spectrum\| is largest, in the top ``fraction`` of
+    its cells, in ``groups`` of networks: (groups,); with several spectra (..., len(grid_a), len(grid_b)),
+    (..., groups).
+
+    ``a``, ``b`` (count, units) are dealt to the groups in their order; ``weights`` >= 0 of the same shape, sizes of
+    output weights say, count some units more. Units that are even over the grid have the share ``fraction``. Raises
+    ``ValueError`` where all units of a group are outside the grid.
+
+    >>> grid, R = [-1.5, -0.5, 0.5, 1.5], np.diag([4.0, 1.0, 1.0, 3.0])
+    >>> top_share([[-1.4, 0.6]], [[-1.2, 9.0]], R, grid, grid, groups=1, fraction=0.125).tolist()
+    [1.0]
+    """
+    R = np.abs(finite("spectrum", spectrum))
+    axes = [line(name, value) for name, value in (("grid_a", grid_a), ("grid_b", grid_b))]
+    if R.shape[-2:] != tuple(len(axis) for axis in axes):
+        raise ValueError(f"spectrum of shape {R.shape}: (..., {len(axes[0])}, {len(axes[1])}) is allowed")
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction = {fraction}: a number between 0 and 1 is allowed")
+    points = [finite("a", a), finite("b", b)]
+    w = np.ones(points[0].shape) if weights is None else not_negative("weights", finite("weights", weights))
+    if points[0].ndim != 2 or {points[1].shape, np.shape(w)} != {points[0].shape}:
+        raise ValueError(f"a, b of shapes {points[0].shape}, {points[1].shape}: one shape (count, units) is allowed")
+    if not 1 <= groups <= len(w):
+        raise ValueError(f"groups = {groups}: 1 to {len(w)} is allowed")
+    cells = [
+        np.floor((point - axis[0]) / spacing(name, axis) + 0.5).astype(int)
+        for name, point, axis in zip(("grid_a", "grid_b"), points, axes, strict=True)
+    ]
+    inside = np.all([(cell >= 0) & (cell < len(axis)) for cell, axis in zip(cells, axes, strict=True)], axis=0)
+    counted = np.where(inside, w, 0.0)
+    top = np.quantile(R, 1 - fraction, axis=(-2, -1), keepdims=True) <= R
+    hits = counted * top[..., np.where(inside, cells[0], 0), np.where(inside, cells[1], 0)]
+    dealt = np.array_split(np.arange(len(w)), groups)
+    totals = np.array([counted[rows].sum() for rows in dealt])
+    if not (totals > 0).all():
+        raise ValueError("all units of a group are outside the grid, or have no weight: some inside it are allowed")
+    return np.asarray(np.stack([hits[..., rows, :].sum((-2, -1)) for rows in dealt], -1) / totals)
 
 
 def agreement(density: Numbers, spectrum: Numbers, a: Numbers, b: Numbers, *, width: float = 1.0) -> float:

@@ -1,17 +1,10 @@
-"""Arguments that several rooms take, checked: noise, standard deviations, times, counts."""
+"""Arguments that several rooms take, checked: noise, standard deviations, times."""
 
 from __future__ import annotations
 
-from typing import Any
+from deepdynamics._checks import Array, Numbers, finite
 
-import numpy as np
-from numpy.typing import NDArray
-
-from deepdynamics._checks import Numbers, finite
-
-__all__ = ["count", "deviations", "noise", "times"]
-
-Array = NDArray[np.float64]
+__all__ = ["deviations", "noise", "times"]
 
 
 def noise(variance: Numbers) -> Array:
@@ -48,18 +41,3 @@ def times(t: Numbers) -> Array:
     if (found < 0).any():
         raise ValueError(f"t = {found}: times from 0 on are allowed")
     return found
-
-
-def count(name: str, value: Any, least: int = 1) -> int:
-    """An integer of at least ``least``, else ``ValueError``.
-
-    >>> count("steps", 8.0)
-    8
-    """
-    try:
-        whole = not isinstance(value, bool) and int(value) == value and value >= least
-    except (TypeError, ValueError, OverflowError):
-        whole = False
-    if not whole:
-        raise ValueError(f"{name} = {value!r}: an integer of at least {least} is allowed")
-    return int(value)

@@ -7,13 +7,11 @@ that a singular covariance needs neither an inverse nor the square root of a rou
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from deepdynamics._checks import Numbers, finite
+from deepdynamics._checks import Array, Numbers, finite
 
 __all__ = ["moments", "range_root", "root", "spectrum", "symmetric"]
 
-Array = NDArray[np.float64]
 
 # Of the largest entry: what an asymmetry or a negative eigenvalue may have, so that covariances computed in single
 # precision are welcome; and, times d, what a positive eigenvalue has that is a rounding error.

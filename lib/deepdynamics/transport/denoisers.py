@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 from deepdynamics._batched import Adam
-from deepdynamics._checks import Numbers, plain, tensor
+from deepdynamics._checks import Numbers, count, plain, tensor
 from deepdynamics.networks import Seed, generator
-from deepdynamics.transport.arguments import count, noise
+from deepdynamics.transport.arguments import noise
 
 __all__ = ["Denoiser", "train_composed_daes", "train_dae", "train_daes"]
 

@@ -16,10 +16,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from deepdynamics._checks import Numbers
-from deepdynamics.transport.arguments import count, deviations, noise, times
+from deepdynamics._checks import Array, Numbers, count
+from deepdynamics.transport.arguments import deviations, noise, times
 from deepdynamics.transport.covariances import spectrum, symmetric
 
 __all__ = [
@@ -30,8 +29,6 @@ __all__ = [
     "gaussian_fisher_information",
     "heat_flow_gaussian",
 ]
-
-Array = NDArray[np.float64]
 
 
 def gaussian_entropy(cov: Numbers) -> Array:
@@ -107,7 +104,7 @@ def dae_flow_gaussian(sigma0: Numbers, variance: Numbers, steps: int) -> Array:
     """
     sigma, variance = deviations("sigma0", sigma0), noise(variance)
     path = [sigma + np.zeros_like(variance)]
-    for _ in range(count("steps", steps, 0)):
+    for _ in range(count("steps", steps, least=0)):
         path.append(path[-1] * (path[-1] ** 2 / (path[-1] ** 2 + variance)))
     return np.stack(path)
 

@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepdynamics._checks import Numbers, finite, tensor
-from deepdynamics.transport.arguments import count
+from deepdynamics._checks import Numbers, count, finite, tensor
 
 __all__ = [
     "Coupling",

@@ -15,14 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
-from deepdynamics._checks import Numbers, finite
+from deepdynamics._checks import Array, Numbers, finite
 from deepdynamics.transport.covariances import moments, range_root, root
 
 __all__ = ["AffineMap", "gaussian_geodesic", "gaussian_map", "gaussian_w2"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,11 @@ Source: Jordan, Kinderlehrer & Otto (1998); the quadratics are σ'/τ - σ/τ = 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from deepdynamics._checks import Numbers, finite
+from deepdynamics._checks import Array, Numbers, finite
 from deepdynamics.transport.arguments import deviations
 
 __all__ = ["jko_denoising", "jko_fokker_planck", "jko_heat"]
-
-Array = NDArray[np.float64]
 
 
 def jko_heat(sigma: Numbers, tau: Numbers) -> Array:

@@ -18,18 +18,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
-from deepdynamics._checks import Numbers, finite
+from deepdynamics import _checks
+from deepdynamics._checks import Array, Numbers, finite
 from deepdynamics.networks import Seed, generator
-from deepdynamics.transport.arguments import count as counted
 from deepdynamics.transport.arguments import noise
 from deepdynamics.transport.covariances import spectrum, symmetric
 
 __all__ = ["Estimate", "GaussianMixture"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ class GaussianMixture:
         (3, 2)
         """
         draw, level = generator(seed), float(_level(variance))
-        size = counted("count", count)
+        size = _checks.count("count", count)
         member = torch.multinomial(torch.tensor(self.weights), size, replacement=True, generator=draw).numpy()
         normal = torch.randn(size, self.dimension, generator=draw, dtype=torch.float64).numpy()
         deviations = np.sqrt(self._spectra + level)[member] * normal

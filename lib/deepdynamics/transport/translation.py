@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
-from deepdynamics._checks import Array, Numbers, finite
+from deepdynamics._checks import Array, Numbers, count, finite
 from deepdynamics.activations import ActivationLike
 from deepdynamics.networks import Seed, generator
 from deepdynamics.ridgelet import evaluate, output_weights
-from deepdynamics.transport.arguments import count
 
 __all__ = ["ShallowStep", "train_steps", "translate"]
 
