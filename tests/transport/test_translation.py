@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from deepdynamics.transport import GaussianMixture, compose_daes, gaussian_dae, translate
+from deepdynamics.transport import GaussianMixture, compose_daes, gaussian_dae, train_steps, translate
 
 MIXTURE = GaussianMixture([0.4, 0.35, 0.25], [[-1.4, -0.6], [1.3, -0.7], [0.1, 1.3]], 0.2)
 
@@ -34,3 +34,15 @@ def test_more_units_follow_a_mixture_better():
 def test_maps_that_leave_the_numbers():
     with pytest.raises(ValueError, match=r"maps\[1\]\(x\)"):
         translate([lambda x: x, lambda x: x * np.nan], np.ones((3, 2)), lambda k: units(2, k), "relu")
+
+
+def test_trained_steps_follow_a_mixture():
+    g = lambda x: MIXTURE.dae(x, 0.05)  # noqa: E731
+    x, new = np.stack([MIXTURE.sample(2000, seed) for seed in (0, 1)]), MIXTURE.sample(500, 2)
+    for layer in train_steps(x, np.stack([g(part) for part in x]), 50, steps=400, seed=0):
+        assert np.linalg.norm(layer(new) - g(new)) < 0.3 * np.linalg.norm(g(new) - new)
+
+
+def test_steps_of_other_shapes():
+    with pytest.raises(ValueError, match="one \\(runs, n, d\\) is allowed"):
+        train_steps(np.ones((2, 3, 2)), np.ones((2, 3, 1)), 5, steps=1, seed=0)
