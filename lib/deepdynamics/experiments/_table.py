@@ -22,6 +22,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "contraction.autoencoders": "contraction.autoencoders",
         "contraction.prediction": "contraction.prediction",
     },
+    "ntk": {"ntk.training": "ntk.training", "ntk.scale": "ntk.scale"},
 }
 
 
