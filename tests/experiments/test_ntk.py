@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from deepdynamics import data
 from deepdynamics.experiments.ntk import scale, training
 

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from deepdynamics import ntk
 from deepdynamics.ntk import descend, ensemble_variance, linear_descent
+from torch import nn
 
 DRAW = np.random.default_rng(0)
 X, Y, AT = DRAW.normal(size=(6, 3)), DRAW.normal(size=(6, 2)), DRAW.normal(size=(4, 3))

@@ -2,8 +2,8 @@
 
 Each repetition is a network with 64 training and 64 test digits of its own. It has two hidden layers, ten outputs and
 the NTK parametrisation, and is trained on the squared error of one-hot targets of mean 0, once by plain gradient
-descent on all samples and once by momentum 0.9 with mini-batches of 16. The models start from the outputs of the network and take
-its rates and its batches.
+descent on all samples and once by momentum 0.9 with mini-batches of 16. The models start from the outputs of the
+network and take its rates and its batches.
 
 **To draw it**::
 
@@ -113,7 +113,12 @@ def plan(optimiser: str, number: int) -> dict[str, Any]:
         return {"learning_rate": 1.0 / largest, "steps": STEPS}
     draw = np.random.default_rng(number)
     epochs = [draw.permutation(SAMPLES).reshape(-1, BATCH) for _ in range(STEPS * BATCH // SAMPLES)]
-    return {"learning_rate": (1 - MOMENTUM) / largest, "steps": STEPS, "momentum": MOMENTUM, "batches": np.concatenate(epochs)}
+    return {
+        "learning_rate": (1 - MOMENTUM) / largest,
+        "steps": STEPS,
+        "momentum": MOMENTUM,
+        "batches": np.concatenate(epochs),
+    }
 
 
 def cell(width: int, optimiser: str, network: int) -> dict[str, Any]:
