@@ -69,8 +69,8 @@ def examples(target: str, repetition: int) -> tuple[NDArray[Any], NDArray[Any], 
     """Training inputs and targets, test inputs and targets: (300, d), (300, 1), (500, d), (500, 1)."""
     draw, total = np.random.default_rng(repetition), SAMPLES + TEST
     if target == "digits":
-        loaded = data.load("mnist", "train", n=total * len(REPETITIONS), flatten=False)
         mine = slice(total * repetition, total * (repetition + 1))
+        loaded = data.load("mnist", "train", n=mine.stop)
         images = loaded.images[mine].numpy().astype(float).reshape(total, 14, 2, 14, 2).mean((2, 4)).reshape(total, -1)
         images = images - images[:SAMPLES].mean(0)
         x = images / np.sqrt(np.square(images).mean(1, keepdims=True))
