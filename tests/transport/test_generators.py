@@ -18,9 +18,17 @@ def test_both_kinds_find_a_gaussian():
         assert sample_w2(made, data) < 0.6 * sample_w2(z, data)
 
 
-def test_a_skip_starts_near_the_identity():
+def test_the_readout_scales_the_start_alone():
+    z = torch.ones(1, 2)
+    whole, tenth = (train_generators(cloud(1), skip=False, readout=r, steps=1, seed=0) for r in (1.0, 0.1))
+    torch.testing.assert_close(whole.weights[0], tenth.weights[0], rtol=0, atol=0.01)  # a step of Adam, 0.002
+    torch.testing.assert_close(whole.weights[4], 10 * tenth.weights[4], rtol=0, atol=0.05)
+    assert (tenth(z).norm() < 0.3 * whole(z).norm()).all()
+
+
+def test_a_skip_with_a_small_readout_starts_near_the_identity():
     z = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
-    plain, residual = train_generators(cloud(2), skip=[False, True], steps=1, seed=0)(z)
+    plain, residual = train_generators(cloud(2), skip=[False, True], readout=[1.0, 0.1], steps=1, seed=0)(z)
     assert (residual - z).square().sum(1).mean() < 0.2 < (plain - z).square().sum(1).mean()
     assert (residual - z).square().sum(1).mean() < random_pairing_cost(z, residual) / 10
 

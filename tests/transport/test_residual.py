@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from deepdynamics.transport import euler_flow, residual_flows, train_residual
+from deepdynamics.transport import at_length, euler_flow, residual_flows, train_residual
 
 POINTS = torch.randn(3, 200, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -41,6 +41,20 @@ def test_thinning_is_of_order_one_for_equal_layers_and_not_for_independent_ones(
     equal = [moved(depth, True) for depth in (16, 64)]
     assert 3.7 < equal[0] / equal[1] < 4.3
     assert moved(64, False) > 5 * equal[1]
+
+
+def test_the_length_that_was_asked_for_and_the_same_fields():
+    net, wanted = nets(), [0.3, 1.0, 2.0]
+    found = at_length(net, POINTS, wanted)
+    moved = (found.path(POINTS)[-1] - POINTS).square().sum(-1).mean(-1)
+    torch.testing.assert_close(moved, torch.tensor(wanted, dtype=torch.float64), rtol=1e-3, atol=0)
+    torch.testing.assert_close(found.velocity(2, POINTS), net.velocity(2, POINTS))
+    torch.testing.assert_close(at_length(net, POINTS, moved.tolist()).h, found.h, rtol=1e-3, atol=0)
+
+
+def test_a_length_out_of_reach():
+    with pytest.raises(ValueError, match="lead so far"):
+        at_length(nets(), POINTS, 1e9)
 
 
 def test_an_odd_depth_is_not_thinned():

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from deepdynamics.transport import bend, gaussian_map, pair_clouds, random_pairing_cost, rotation_share, sample_w2
+from deepdynamics.transport import (
+    antisymmetric_share,
+    bend,
+    gaussian_map,
+    pair_clouds,
+    random_pairing_cost,
+    rotation_share,
+    sample_w2,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -45,6 +53,13 @@ def test_one_share_a_run():
     np.testing.assert_allclose(both, alone)
 
 
+def test_a_share_of_given_derivatives():
+    A = torch.tensor(RNG.normal(size=(3, 3)))
+    x = torch.tensor(RNG.normal(size=(6, 3)))
+    np.testing.assert_allclose(rotation_share(lambda x: x + x @ A.T, x), antisymmetric_share(A.expand(6, 3, 3)))
+    np.testing.assert_allclose(antisymmetric_share(np.stack([A - A.T, A + A.T])[:, None]), [1, 0], atol=1e-20)
+
+
 def test_pairs_are_optimal_and_interpolate_along_a_geodesic():
     x, y = RNG.normal(size=(2, 60, 3))
     paired = pair_clouds(x, y)
@@ -60,5 +75,7 @@ def test_what_does_not_fit():
         bend(np.ones((2, 2, 2)))
     with pytest.raises(ValueError, match="x, y of shapes"):
         random_pairing_cost(np.ones((2, 2)), np.ones((2, 3)))
+    with pytest.raises(ValueError, match="M of shape"):
+        antisymmetric_share(np.ones((3, 2)))
     with pytest.raises(ValueError, match=r"f\(x\)"):
         rotation_share(lambda x: x[:, :1], torch.ones(3, 2))

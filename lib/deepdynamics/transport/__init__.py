@@ -18,11 +18,11 @@ from deepdynamics.transport.gaussians import AffineMap, gaussian_geodesic, gauss
 from deepdynamics.transport.generators import Generators, train_generators
 from deepdynamics.transport.jko import jko_denoising, jko_fokker_planck, jko_heat
 from deepdynamics.transport.mixtures import Estimate, GaussianMixture
-from deepdynamics.transport.residual import ResidualFlows, residual_flows, train_residual
+from deepdynamics.transport.residual import ResidualFlows, at_length, residual_flows, train_residual
 from deepdynamics.transport.translation import ShallowStep, train_steps, translate
 from deepdynamics.transport.tweedie import dae_map, gaussian_dae
 from deepdynamics.transport.volumes import log_volume
-from deepdynamics.transport.ways import bend, random_pairing_cost, rotation_share
+from deepdynamics.transport.ways import antisymmetric_share, bend, random_pairing_cost, rotation_share
 
 __all__ = [
     "AffineMap",
@@ -33,6 +33,8 @@ __all__ = [
     "Generators",
     "ResidualFlows",
     "ShallowStep",
+    "antisymmetric_share",
+    "at_length",
     "bend",
     "compose_daes",
     "dae_flow_gaussian",

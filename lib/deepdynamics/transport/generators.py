@@ -5,9 +5,9 @@ same size play the game of Goodfellow et al. (2014) in its non-saturating form: 
 that fall linearly to 0. The slope of the discriminator at the data is kept small by the penalty of Mescheder et al.
 (2018), without which the two circle each other.
 
-The readout of a generator with a skip starts at a tenth of its scale, so that it starts near the identity. That of one
-without starts at its full scale: its first weights are Gaussian, their signs free, so that g(z) and g(-z) are equally
-likely, before training and, as neither the game nor Adam knows the sign of z, after it.
+``readout`` multiplies the last weights at the start. With a skip and a small readout a generator starts near the
+identity. One without a skip has Gaussian first weights, their signs free, so that g(z) and g(-z) are equally likely,
+before training and, as neither the game nor Adam knows the sign of z, after it; whatever the readout.
 
 Torch; float32.
 """
@@ -51,10 +51,16 @@ class Generators:
 
 
 def train_generators(
-    samples: Numbers, *, skip: bool | Sequence[bool], steps: int, seed: Seed | Sequence[int]
+    samples: Numbers,
+    *,
+    skip: bool | Sequence[bool],
+    readout: float | Sequence[float] = 1.0,
+    steps: int,
+    seed: Seed | Sequence[int],
 ) -> Generators:
-    """Generators of the ``samples`` (runs, n, d), one a run. ``skip`` and ``seed`` are one value or one a run; runs of
-    one seed see the same batches and noise, and start from the same numbers.
+    """Generators of the ``samples`` (runs, n, d), one a run. ``skip``, ``readout`` and ``seed`` are one value or one a
+    run; runs of one seed see the same batches and noise, and start from the same numbers, the last weights times
+    ``readout``.
 
     Raises ``ValueError`` for samples of another shape and steps below 1.
 
@@ -72,7 +78,7 @@ def train_generators(
     jumps = torch.tensor(per_run("skip", skip, runs), dtype=torch.float32)
     g, f = _start(seeds, draws, d, d), _start(seeds, draws, d, 1)
     with torch.no_grad():
-        g[4] *= 1 - 0.9 * jumps[:, None, None]
+        g[4] *= torch.tensor(per_run("readout", readout, runs), dtype=torch.float32)[:, None, None]
     adams = [torch.optim.Adam(w, lr=RATE, betas=(0.5, 0.99)) for w in (g, f)]
     soft, fake = torch.nn.functional.softplus, Generators(tuple(g), jumps)
     with torch.enable_grad():

@@ -23,7 +23,7 @@ from deepdynamics._batched import mini_batches, per_run, run_seeds
 from deepdynamics._checks import Numbers, count, labels, tensor
 from deepdynamics.networks import Seed, generator
 
-__all__ = ["ResidualFlows", "residual_flows", "train_residual"]
+__all__ = ["ResidualFlows", "at_length", "residual_flows", "train_residual"]
 
 BATCH, RATE = 64, 1e-2
 
@@ -131,6 +131,35 @@ def residual_flows(
     A, b, B = (torch.stack(part).to(**kind) for part in parts)
     h = torch.tensor(per_run("steps", steps, R), **kind)
     return ResidualFlows(A, b, B, torch.zeros(R, K, d, **kind), torch.zeros(R, K, **kind), h)
+
+
+def at_length(nets: ResidualFlows, x: Numbers, squared: float | Sequence[float]) -> ResidualFlows:
+    """The networks with their steps h multiplied, each by a factor of its own between 1/32 and 32, so that the mean
+    squared displacement of the points x is ``squared``, one or one a run: the same fields, followed for longer or
+    shorter. By bisection; where several factors would do, one of them.
+
+    Raises ``ValueError`` where no factor is found.
+
+    >>> nets = residual_flows(2, dimension=3, classes=2, depth=4, units=5, steps=0.25, alike=True, seed=0)
+    >>> x = torch.ones(1, 3)
+    >>> path = at_length(nets, x, [0.5, 0.1]).path(x)
+    >>> [round(float(one), 4) for one in (path[-1] - path[0]).square().sum(-1).mean(-1)]
+    [0.5, 0.1]
+    """
+    goal = torch.tensor(per_run("squared", squared, len(nets.A)), dtype=nets.h.dtype, device=nets.h.device)
+
+    def moved(power: Tensor) -> Tensor:
+        path = replace(nets, h=nets.h * 2**power).path(x)
+        return (path[-1] - path[0]).square().sum(-1).mean(-1)
+
+    low, high = torch.full_like(goal, -5), torch.full_like(goal, 5)
+    for _ in range(26):
+        middle = (low + high) / 2
+        beyond = moved(middle) > goal
+        low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
+    if not torch.allclose(moved(low), goal, rtol=1e-3, atol=0):
+        raise ValueError(f"squared = {goal.tolist()}: no steps from 1/32 to 32 times as long lead so far")
+    return replace(nets, h=nets.h * 2**low)
 
 
 def train_residual(

@@ -1,9 +1,9 @@
 """What a way costs: how bent a path is, how much a map rotates, and what it costs to pair at random.
 
-The action of a path x_0, …, x_L of points in time 1, L Σ_k E|x_{k+1} - x_k|², is at least E|x_L - x_0|², with equality
-where every point goes straight at constant speed; and this is at least W₂² of the two clouds, with equality where the
-map is the gradient of a convex function (Benamou & Brenier 2000; Brenier 1991). Two reasons, then, why a way is dear:
-it bends, or its points cross. ``bend`` is the first ratio. ``rotation_share`` sees the second without pairing any
+The action of a path x_0, …, x_L of points in time 1, L Σ_k E|x_{k+1} - x_k|², is at least E|x_L - x_0|², by Jensen,
+with equality where every point goes straight at constant speed; and this is at least W₂² of the two clouds, with
+equality where the map is the gradient of a convex function (Brenier 1991). So a path can cost too much for two reasons:
+it bends, or points change places. ``bend`` is the first ratio. ``rotation_share`` sees the second without pairing any
 clouds: the derivative of a gradient is symmetric.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from deepdynamics._checks import Numbers, finite, tensor
 
-__all__ = ["bend", "random_pairing_cost", "rotation_share"]
+__all__ = ["antisymmetric_share", "bend", "random_pairing_cost", "rotation_share"]
 
 
 def bend(path: Numbers) -> np.ndarray:
@@ -51,9 +51,7 @@ def random_pairing_cost(x: Numbers, y: Numbers) -> float:
 
 
 def rotation_share(f: Callable[[Tensor], Tensor], x: Numbers) -> Tensor:
-    """E‖A‖² / E‖M‖² for the derivative M of the displacement f(x) - x and its antisymmetric part A = (M - Mᵀ)/2, at
-    points x (…, n, d): (…). 0 for every gradient, so for every optimal map, 1 for a rotation field, and (d - 1)/(2d)
-    in the mean for random entries.
+    """:func:`antisymmetric_share` of the derivative of the displacement f(x) - x, at points x (…, n, d): (…).
 
     ``f`` acts on each point by itself, (…, n, d) -> (…, n, d), of tensors. Raises ``ValueError`` for another shape.
 
@@ -68,6 +66,21 @@ def rotation_share(f: Callable[[Tensor], Tensor], x: Numbers) -> Tensor:
             raise ValueError(f"f(x) of shape {tuple(moved.shape)}: {tuple(points.shape)}, that of x, is allowed")
         sums = (moved - points).flatten(0, -2).sum(0)
         rows = [torch.autograd.grad(one, points, retain_graph=True)[0] for one in sums]
-    M = torch.stack(rows, -2)
-    A = (M - M.mT) / 2
-    return A.square().sum((-1, -2)).mean(-1) / M.square().sum((-1, -2)).mean(-1)
+    return antisymmetric_share(torch.stack(rows, -2))
+
+
+def antisymmetric_share(M: Numbers) -> Tensor:
+    """E‖A‖² / E‖M‖² for matrices M (…, n, d, d) at n points and their antisymmetric parts A = (M - Mᵀ)/2: (…). With M
+    the derivative of a displacement it is 0 for every gradient, so for every optimal map, 1 for a rotation field, and
+    (d - 1)/(2d) in the mean for random entries.
+
+    Raises ``ValueError`` for matrices that are not square.
+
+    >>> float(antisymmetric_share([[[0.0, 1.0], [0.0, 0.0]]]))
+    0.5
+    """
+    matrices = tensor("M", M)
+    if matrices.ndim < 3 or matrices.shape[-1] != matrices.shape[-2]:
+        raise ValueError(f"M of shape {tuple(matrices.shape)}: (…, n, d, d) is allowed")
+    A = (matrices - matrices.mT) / 2
+    return A.square().sum((-1, -2)).mean(-1) / matrices.square().sum((-1, -2)).mean(-1)
