@@ -43,6 +43,11 @@ def test_thinning_is_of_order_one_for_equal_layers_and_not_for_independent_ones(
     assert moved(64, False) > 5 * equal[1]
 
 
+def test_some_of_the_networks():
+    net = nets()
+    torch.testing.assert_close(net[1:].path(POINTS[1:]), net.path(POINTS)[:, 1:])
+
+
 def test_the_length_that_was_asked_for_and_the_same_fields():
     net, wanted = nets(), [0.3, 1.0, 2.0]
     found = at_length(net, POINTS, wanted)

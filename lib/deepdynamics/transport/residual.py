@@ -51,6 +51,10 @@ class ResidualFlows:
         """L."""
         return self.A.shape[1]
 
+    def __getitem__(self, runs: slice) -> ResidualFlows:
+        """Some of the networks."""
+        return ResidualFlows(*(part[runs] for part in (self.A, self.b, self.B, self.C, self.c, self.h)))
+
     def velocity(self, layer: int, x: Tensor) -> Tensor:
         """f_k(x), for x (runs, n, d): the displacement of a layer over its step."""
         return _shallow(x, self.A[:, layer], self.b[:, layer], self.B[:, layer])
@@ -63,10 +67,13 @@ class ResidualFlows:
         points, runs, d = tensor("x", x, self.A), len(self.A), self.A.shape[-1]
         if points.ndim not in (2, 3) or points.shape[-1] != d or (points.ndim == 3 and len(points) != runs):
             raise ValueError(f"x of shape {tuple(points.shape)}: (n, {d}) or ({runs}, n, {d}) is allowed")
-        states = [points.to(self.A.dtype).expand(runs, *points.shape[-2:])]
+        return torch.stack(self._states(points.to(self.A.dtype).expand(runs, *points.shape[-2:])))
+
+    def _states(self, x: Tensor) -> list[Tensor]:
+        states = [x]
         for A, b, B in zip(*(part.unbind(1) for part in (self.A, self.b, self.B)), strict=True):
             states.append(torch.addcmul(states[-1], self.h[:, None, None], _shallow(states[-1], A, b, B)))
-        return torch.stack(states)
+        return states
 
     def answers(self, x: Tensor) -> Tensor:
         """C x + c (runs, n, classes), for points (runs, n, d) at the end of their paths."""
@@ -153,7 +160,7 @@ def at_length(nets: ResidualFlows, x: Numbers, squared: float | Sequence[float])
         return (path[-1] - path[0]).square().sum(-1).mean(-1)
 
     low, high = torch.full_like(goal, -5), torch.full_like(goal, 5)
-    for _ in range(26):
+    for _ in range(18):
         middle = (low + high) / 2
         beyond = moved(middle) > goal
         low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
@@ -187,16 +194,18 @@ def train_residual(
     labels("y", classes.flatten())
     total, rows = count("steps", steps), torch.arange(runs)[:, None]
     A, b, B, C, c = (part.detach().clone().requires_grad_() for part in (nets.A, nets.b, nets.B, nets.C, nets.c))
-    now, adam = ResidualFlows(A, b, B, C, c, nets.h), torch.optim.Adam([A, b, B, C, c], lr=RATE)
+    now, adam = ResidualFlows(A, b, B, C, c, nets.h), torch.optim.Adam([A, b, B, C, c], lr=RATE, fused=True)
     with torch.enable_grad():
         for step, places in enumerate(mini_batches(points.shape[1], BATCH, total, run_seeds(seed, runs))):
             adam.param_groups[0]["lr"] = RATE * (1 - step / total)
             chosen = places.expand(runs, BATCH)
-            path = now.path(points[rows, chosen])
-            logits, goal = now.answers(path[-1]), classes[rows, chosen]
+            states = now._states(points[rows, chosen])
+            logits, goal = now.answers(states[-1]), classes[rows, chosen]
             loss = runs * torch.nn.functional.cross_entropy(logits.flatten(0, 1), goal.flatten())
             if action:
-                loss = loss + action * nets.depth * runs * path.diff(dim=0).square().mean((1, 2, 3)).sum()
+                loss = (
+                    loss + action * nets.depth * runs * torch.stack(states).diff(dim=0).square().mean((1, 2, 3)).sum()
+                )
             adam.zero_grad()
             loss.backward()
             adam.step()
