@@ -52,11 +52,22 @@ class ResidualFlows:
         return self.A.shape[1]
 
     def __getitem__(self, runs: slice) -> ResidualFlows:
-        """Some of the networks."""
+        """Some of the networks.
+
+        >>> nets = residual_flows(3, dimension=2, classes=2, depth=4, units=3, steps=0.25, seed=0)
+        >>> nets[1:].path(torch.zeros(5, 2)).shape
+        torch.Size([5, 2, 5, 2])
+        """
         return ResidualFlows(*(part[runs] for part in (self.A, self.b, self.B, self.C, self.c, self.h)))
 
     def velocity(self, layer: int, x: Tensor) -> Tensor:
-        """f_k(x), for x (runs, n, d): the displacement of a layer over its step."""
+        """f_k(x), for x (runs, n, d): the displacement of a layer over its step.
+
+        >>> nets = residual_flows(1, dimension=2, classes=2, depth=4, units=3, steps=0.5, seed=0)
+        >>> x = torch.ones(1, 1, 2)
+        >>> torch.allclose(x + 0.5 * nets.velocity(0, x), nets.path(x)[1])
+        True
+        """
         return _shallow(x, self.A[:, layer], self.b[:, layer], self.B[:, layer])
 
     def path(self, x: Numbers) -> Tensor:
