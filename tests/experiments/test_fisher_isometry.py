@@ -48,12 +48,12 @@ def test_far_above_the_line_training_diverges_and_far_below_it_learns():
 
 @needs_images
 @pytest.mark.parametrize("architecture", architectures.ARCHITECTURES)
-def test_networks_of_architectures_diverge_far_above_their_bound(architecture):
+def test_networks_of_architectures_fail_far_above_their_bound(architecture):
     net = architectures.network(architecture, 0)
     X, _ = architectures.images()
     assert net(X[:2]).shape == (2, 10) and net(X[:2]).square().sum(1).max() < 4
     bound = fisher.online_learning_rate_bound(net, X[0])
-    assert architectures.diverges(architecture, 0, 100 * bound)
+    assert architectures.fails(architecture, 0, 100 * bound)
 
 
 def test_grids_are_those_of_the_chapter():
