@@ -140,9 +140,9 @@ def train(
 def images(width: int, norm: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """500 images (n, width) with labels to learn from and 400 to test, less the mean image, through one orthonormal map
     of 784 pixels onto ``width`` numbers, at ‖x‖ = ``norm``."""
-    (X, y, _), (tested, answers, _) = (
-        data.load("fashion-mnist", split, n=n, flatten=True) for split, n in (("train", 500), ("test", 400))
-    )
+    X, y, _ = data.load("fashion-mnist", "train", n=500, flatten=True)
+    tested, answers, _ = data.load("fashion-mnist", "test", flatten=True)
+    tested, answers = tested[:400], answers[:400]  # of the stand-in there are fewer
     turn = haar(width, X.shape[1], seed=0).float()
     inputs, others = ((images - X.mean(0)) @ turn.T for images in (X, tested))
     X, tested = (norm * x / x.norm(dim=1, keepdim=True) for x in (inputs, others))
