@@ -8,7 +8,7 @@ one image a step, 500 steps.
 
 For each network: the bound 2/λ_max(J Jᵀ) of its first 20 images before training (``bound``), and the rate at which
 training fails (``failure``): a loss, about ½ at first, passes 1,000, or the last hundred are 0.45 in the mean, which is
-what an answer that knows only the shares of the ten classes costs. (Networks of ReLU do not explode: their units die.)
+what an answer that knows only the shares of the ten classes costs. (Those with ReLU do not explode.)
 The rates double from a 32nd of the median bound until training fails; the last doubling is cut into four. ``layers`` L
 is what the formula 2/L needs.
 
