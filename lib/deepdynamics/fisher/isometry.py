@@ -37,7 +37,7 @@ class ThreeLayerLaw:
     >>> [(round(place, 9), round(mass, 9)) for place, mass in law.atoms], round(law.continuous_mass, 9)
     ([(1.0, 0.2), (2.0, 0.1), (3.0, 0.5)], 0.2)
     >>> law.density([0.0, 2.5]).round(3)
-    array([0.   , 0.222])
+    array([0.   , 0.221])
     """
 
     atoms: list[tuple[float, float]]
