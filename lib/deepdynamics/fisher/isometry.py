@@ -25,7 +25,7 @@ from deepdynamics.freeprobability import DerivativeLaw
 
 __all__ = ["IsometricMaximum", "ThreeLayerLaw", "isometric_lambda_max", "three_layer_law"]
 
-_GRID = np.geomspace(1e-6, 1e9, 3001)
+_GRID = np.geomspace(1e-6, 1e9, 601)
 
 
 @dataclass(frozen=True)
@@ -193,12 +193,12 @@ class _Inverse:
 
     def __init__(self, law: DerivativeLaw):
         self.law = law
-        self.logs = np.linspace(-32, 25, 4001) + np.log(law.top)
+        self.logs = np.linspace(-32, 25, 1001) + np.log(law.top)
         self.table = np.log(self._value(self.logs)[0])
 
     def __call__(self, N: Array) -> Array:
         y = np.interp(-np.log(N), -self.table, self.logs)
-        for _ in range(4):
+        for _ in range(3):
             value, slope = self._value(y)
             y = y - (value - N) / slope
         return self.law.top + np.exp(y)
