@@ -52,8 +52,17 @@ def test_networks_of_architectures_fail_far_above_their_bound(architecture):
     net = architectures.network(architecture, 0)
     X, _ = architectures.images()
     assert net(X[:2]).shape == (2, 10) and net(X[:2]).square().sum(1).max() < 4
-    bound = fisher.online_learning_rate_bound(net, X[0])
-    assert architectures.fails(architecture, 0, 100 * bound)
+    bound = architectures.rate_bound(net, X[0], "learn")
+    assert bound == pytest.approx(fisher.online_learning_rate_bound(net, X[0]), rel=1e-4)
+    assert architectures.rate_bound(net, X[0], "fixed") >= bound
+    assert architectures.final_loss(architecture, 0, 100 * bound, "learn") >= architectures.LEARNT_NOTHING
+
+
+@needs_images
+def test_biases_that_stay_are_not_trained():
+    net = architectures.network("cnn", 0)
+    assert {name.split(".")[-1] for name in architectures.learning(net, "fixed")} == {"weight"}
+    assert len(architectures.learning(net, "learn")) == 2 * len(architectures.learning(net, "fixed"))
 
 
 def test_grids_are_those_of_the_chapter():

@@ -3,17 +3,19 @@
 "cnn": four delta-orthogonal convolutions of 8 channels, hard tanh, an orthogonal readout. "resnet": ReLU, a
 delta-orthogonal convolution, three residual blocks of two convolutions of 8 channels, an orthogonal readout, and no
 normalisation; in each block the first convolution has weights N(0, 2/n) and the second 0, as is common. Biases begin at
-0 and learn. Fashion-MNIST at 14 × 14, less the mean of the training images, scaled to ‖x‖ = 1; the loss ½‖f − e_y‖²,
+0. Fashion-MNIST at 14 × 14, less the mean of the training images, scaled to ‖x‖ = 1; the loss ½‖f − e_y‖²,
 one image a step, 500 steps.
 
-For each network: the bound 2/λ_max(J Jᵀ) of its first 20 images before training (``bound``), and the rate at which
-training fails (``failure``): a loss, about ½ at first, passes 1,000, or the last hundred are 0.45 in the mean, which is
-what an answer that knows only the shares of the ten classes costs. (Those with ReLU do not explode.)
-The rates double from a 32nd of the median bound until training fails; the last doubling is cut into four. ``layers`` L
-is what the formula 2/L needs.
+Each network is trained twice from the same start, with biases that learn and with biases that stay 0 (``biases``). For
+both: the bound 2/λ_max(J Jᵀ) over what learns, of its first 20 images before training (``bound``); the mean of the last
+hundred losses at ``multiple`` times the *all-parameter* bound, median over images, which is the same rate in both arms
+(``loss``; 1,000 where a loss, about ½ at first, passes that: training explodes); and the rate at which training fails
+(``failure``): it explodes, or the last hundred losses are 0.45 in the mean, which is what an answer that knows only the
+shares of the ten classes costs. (Those with ReLU do not explode.) The bracket between the first multiple that fails and
+the one before is halved twice. ``layers`` L, the number of weight arrays, is what the formula 2/L needs.
 
     stored = results.load(architectures.KEY)
-    stored.failure / stored.bound.median("image")                        # (architecture, seed)
+    stored.failure / stored.bound.median("image")                        # (architecture, biases, seed)
 """
 
 import functools
@@ -21,28 +23,38 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+import xarray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepdynamics import data, fisher
+from deepdynamics import data
 from deepdynamics._batched import mini_batches
 from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.networks import CNN
 from deepdynamics.networks.draws import Seed, delta_orthogonal_, generator, haar
 
-__all__ = ["KEY", "ResNet", "cell", "checks", "fails", "grid", "images", "network"]
+__all__ = ["KEY", "ResNet", "cell", "checks", "final_loss", "grid", "images", "network", "rate_bound"]
 
 KEY = "fisher-isometry.architectures"
 ARCHITECTURES, SEEDS = ("cnn", "resnet"), tuple(range(8))
-STEPS, IMAGES, CUTS = 500, 20, 4
+STEPS, IMAGES, HALVINGS = 500, 20, 2
 EXPLODED, LEARNT_NOTHING, WINDOW = 1000.0, 0.45, 100
 CHANNELS, BLOCKS = 8, 3
+BIASES = ("learn", "fixed")
+MULTIPLES = {"cnn": tuple(2.0**k for k in range(-4, 5)), "resnet": tuple(2.0**k for k in range(-4, 3))}
 DIMENSIONS = {
-    "bound": ("architecture", "seed", "image"),
-    "failure": ("architecture", "seed"),
+    "bound": ("architecture", "biases", "seed", "image"),
+    "loss": ("architecture", "biases", "seed", "multiple"),
+    "failure": ("architecture", "biases", "seed"),
     "layers": ("architecture", "seed"),
 }
-COORDINATES = {"architecture": ARCHITECTURES, "seed": SEEDS, "image": tuple(range(IMAGES))}
+COORDINATES = {
+    "architecture": ARCHITECTURES,
+    "biases": BIASES,
+    "seed": SEEDS,
+    "image": tuple(range(IMAGES)),
+    "multiple": MULTIPLES["cnn"],
+}
 PARAMETERS = {
     "activations": ("hardtanh", "relu"),
     "weight_vars": (1.0, 2.0),
@@ -56,6 +68,7 @@ PARAMETERS = {
 }
 NEEDS = ("fashion-mnist",)
 checks = ({"architecture": "cnn", "seed": 0}, {"architecture": "resnet", "seed": 0})
+# Near failure training amplifies rounding, and a mean loss jumps from below 1 to the cap.
 tolerance = {"bound": (1e-3, 0.0), "failure": (0.2, 0.0), "layers": (0.0, 0.0)}
 
 
@@ -66,22 +79,37 @@ def grid(scale: str) -> list[Point]:
 
 
 def cell(architecture: str, seed: int) -> dict[str, object]:
-    """Bounds (image,) and the failure of one network, with its number of layers."""
+    """Bounds (biases, image), losses (biases, multiple) and failures (biases,) of one network, and its layers."""
     X, _ = images()
     order = torch.stack(list(_order(seed))[:IMAGES])[:, 0]
     net = network(architecture, seed)
-    bound = np.array([fisher.online_learning_rate_bound(net, X[i]) for i in order])
-    low = float(np.median(bound)) / 32
-    while not fails(architecture, seed, 2 * low):
-        low *= 2
-    inside = low * 2.0 ** (np.arange(CUTS + 1) / CUTS)
-    place = next((k for k in range(1, CUTS) if fails(architecture, seed, inside[k])), CUTS)
-    layers = sum(parameter.ndim > 1 for parameter in net.parameters())
+    bound = np.array([[rate_bound(net, X[i], biases) for i in order] for biases in BIASES])
+    multiples, unit = MULTIPLES[architecture], float(np.median(bound[0]))
+    losses = [[final_loss(architecture, seed, m * unit, biases) for m in multiples] for biases in BIASES]
+    failure = [_failure(architecture, seed, unit, biases, found) for biases, found in zip(BIASES, losses, strict=True)]
+    places = {"biases": list(BIASES), "multiple": list(multiples)}
     return {
         "bound": bound,
-        "failure": np.sqrt(inside[place - 1] * inside[place]),
-        "layers": float(layers),
+        "loss": xarray.DataArray(losses, places),
+        "failure": np.array(failure),
+        "layers": float(sum(parameter.ndim > 1 for parameter in net.parameters())),
     }
+
+
+def _failure(architecture: str, seed: int, unit: float, biases: str, losses: list[float]) -> float:
+    """The middle of the bracket of the first failure on the grid, halved twice; NaN where there is none."""
+    multiples = MULTIPLES[architecture]
+    first = next((k for k, loss in enumerate(losses) if loss >= LEARNT_NOTHING), 0)
+    if first == 0:
+        return float("nan")
+    low, high = unit * multiples[first - 1], unit * multiples[first]
+    for _ in range(HALVINGS):
+        middle = (low * high) ** 0.5
+        if final_loss(architecture, seed, middle, biases) >= LEARNT_NOTHING:
+            high = middle
+        else:
+            low = middle
+    return (low * high) ** 0.5
 
 
 def sources() -> data.Provenance:
@@ -125,20 +153,33 @@ def network(architecture: str, seed: int) -> nn.Module:
     return ResNet(CHANNELS, BLOCKS, 14, seed=seed)
 
 
-def fails(architecture: str, seed: int, rate: float) -> bool:
-    """Whether 500 steps of one image each, at this learning rate, explode or end no better than a constant answer."""
+def learning(net: nn.Module, biases: str) -> dict[str, Tensor]:
+    """The parameters that learn, by name: all of them, or all but the biases."""
+    return {name: p for name, p in net.named_parameters() if biases == "learn" or p.ndim > 1}
+
+
+def rate_bound(net: nn.Module, x: Tensor, biases: str) -> float:
+    """2/λ_max(J Jᵀ) at one image (1, height, width), over the parameters that learn."""
+    weights = {name: p.detach() for name, p in learning(net, biases).items()}
+    rows = torch.func.jacrev(lambda w: torch.func.functional_call(net, w, (x[None],))[0])(weights)
+    gram = sum(J.detach().flatten(1).double() @ J.detach().flatten(1).double().T for J in rows.values())
+    return 2 / float(torch.linalg.eigvalsh(gram)[-1])
+
+
+def final_loss(architecture: str, seed: int, rate: float, biases: str) -> float:
+    """The mean loss of the last hundred of 500 steps of one image each; ``EXPLODED`` where one was larger than that."""
     (X, y), net = images(), network(architecture, seed)
     targets = functional.one_hot(y, 10).float()
-    weights, losses = list(net.parameters()), []
+    weights, losses = list(learning(net, biases).values()), []
     for chosen in _order(seed):
         loss = (net(X[chosen]) - targets[chosen]).square().sum() / 2
         losses.append(loss.item())
         if not losses[-1] <= EXPLODED:
-            return True
+            return EXPLODED
         with torch.no_grad():
             for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
                 weight.sub_(rate * gradient)
-    return sum(losses[-WINDOW:]) / WINDOW >= LEARNT_NOTHING
+    return sum(losses[-WINDOW:]) / WINDOW
 
 
 def _order(seed: int) -> Iterator[Tensor]:
