@@ -22,6 +22,10 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "contraction.autoencoders": "contraction.autoencoders",
         "contraction.prediction": "contraction.prediction",
     },
+    "fisher-isometry": {
+        "fisher-isometry.online": "fisher_isometry.online",
+        "fisher-isometry.architectures": "fisher_isometry.architectures",
+    },
 }
 
 

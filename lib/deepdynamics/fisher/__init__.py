@@ -15,11 +15,13 @@ from deepdynamics.fisher.conditional import conditional_dual, online_learning_ra
 from deepdynamics.fisher.duals import dual
 from deepdynamics.fisher.isometry import ThreeLayerLaw, isometric_lambda_max, three_layer_law
 from deepdynamics.fisher.lanczos import LambdaMax, lambda_max
+from deepdynamics.fisher.threelayers import ThreeLayerSample, three_layer_sample
 from deepdynamics.fisher.universal import UniversalStatistics, universal_statistics
 
 __all__ = [
     "LambdaMax",
     "ThreeLayerLaw",
+    "ThreeLayerSample",
     "UniversalStatistics",
     "conditional_dual",
     "dual",
@@ -27,5 +29,6 @@ __all__ = [
     "lambda_max",
     "online_learning_rate_bound",
     "three_layer_law",
+    "three_layer_sample",
     "universal_statistics",
 ]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.integrate import cumulative_simpson
 from scipy.optimize import minimize_scalar
 
 from deepdynamics import activations
@@ -58,6 +59,22 @@ class ThreeLayerLaw:
         inside = (x > low) & (x < high)
         t = np.where(inside, x, (low + high) / 2)
         return np.where(inside, np.sqrt((high - t) * (t - low)) / (2 * np.pi * t * (1 - t)) / scale, 0.0)
+
+    def cdf(self, lam: ArrayLike) -> Array:
+        """The share of the law at or below real ``lam``, atoms included, of its shape.
+
+        >>> three_layer_law(0.7, 0.8).cdf([0.5, 1.0, 2.0, 2.9999, 3.0]).round(3)
+        array([0. , 0.2, 0.3, 0.5, 1. ])
+        """
+        lam, (left, right) = real("lam", lam), self.interval
+        found = sum((mass * (lam >= place) for place, mass in self.atoms), np.zeros_like(lam))
+        if not right > left:
+            return np.asarray(found)
+        # λ = middle - half cos θ takes the root out of both ends.
+        angle = np.linspace(0, np.pi, 2001)
+        places = (left + right) / 2 - (right - left) / 2 * np.cos(angle)
+        below = cumulative_simpson(self.density(places) * (right - left) / 2 * np.sin(angle), x=angle, initial=0)
+        return np.asarray(found + self.continuous_mass * np.interp(lam, places, below / below[-1]))
 
 
 def three_layer_law(
