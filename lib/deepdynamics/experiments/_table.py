@@ -18,6 +18,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "cnn-jacobian.pictures": "cnn_jacobian.pictures",
         "cnn-jacobian.logits": "cnn_jacobian.logits",
     },
+    "fisher-wide": {"fisher-wide.rates": "fisher_wide.rates"},
     "contraction": {
         "contraction.autoencoders": "contraction.autoencoders",
         "contraction.prediction": "contraction.prediction",
