@@ -17,6 +17,8 @@ Networks (torch; the input's device and dtype)
     rbm               restricted Boltzmann machines, and stacks of them
 
 What a network does
+    fisher            the Fisher information: universal statistics, spectra through its dual, learning rates
+    ntk               neural tangent kernels
     jacobian          Jacobians of any network, their spectra, leading singular triplets, products, Lyapunov exponents
     directions        noise with a given shape; shifts, rotation, dilation of a picture
     margins           the shortest way to another answer

@@ -21,7 +21,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from deepdynamics._checks import Numbers, parameter, tensor
 
-__all__ = ["AtInput", "Map", "along", "at_input", "check_one_input", "floating"]
+__all__ = ["AtInput", "Map", "along", "at_input", "check_one_input", "evaluated", "floating", "on_a_copy"]
 
 Map = Callable[[Tensor], Tensor]
 
@@ -97,7 +97,7 @@ def along(layers: Sequence[Map], x: Numbers) -> list[AtInput]:
     if len(layers) == 0:
         raise ValueError("layers is empty: at least one map is needed")
     x = floating("x", x, layers)
-    maps = [_on_a_copy(layer) for layer in layers]
+    maps = [on_a_copy(layer) for layer in layers]
     try:
         try:
             values = _values(maps, x)
@@ -121,6 +121,21 @@ def _evaluated(f: Map, x: Tensor) -> Tensor:
             f"f(x) of shape {tuple(value.shape)} and type {value.dtype}: real floating point values are allowed{advice}"
         )
     return value
+
+
+def evaluated(f: Map, x: Tensor) -> Tensor:
+    """``f(x)``, without a graph, for an ``x`` of any type, which stays as it is.
+
+    Raises ``ValueError`` for an ``f`` that is in training mode with dropout or batch statistics or does not return a
+    real floating point tensor, and whatever ``f`` raises.
+
+    >>> evaluated(torch.nn.Embedding(3, 2), torch.tensor([[0, 1]])).shape
+    torch.Size([1, 2, 2])
+    """
+    try:
+        return _evaluated(on_a_copy(f), x)
+    except _Refused as reason:
+        raise ValueError(str(reason)) from None
 
 
 def check_one_input(layers: Sequence[Map], points: Sequence[AtInput], J: Map) -> None:
@@ -197,9 +212,14 @@ def _with_axis(f: Map) -> Map:
     return lambda x: f(x[None])[0]
 
 
-def _on_a_copy(f: Map) -> Map:
+def on_a_copy(f: Map) -> Map:
     """f, which may work in place, on a copy of its argument; what was compiled runs as it was written, because
-    compiled code has no second derivative and no forward one."""
+    compiled code has no second derivative and no forward one.
+
+    >>> x = torch.ones(2)
+    >>> on_a_copy(torch.Tensor.zero_)(x), x
+    (tensor([0., 0.]), tensor([1., 1.]))
+    """
     if isinstance(f, nn.Module) and any(t.is_inference() for t in (*f.parameters(), *f.buffers())):
         f = copy.deepcopy(f)
     eager: Any = getattr(torch.compiler, "set_stance", None) or contextlib.nullcontext

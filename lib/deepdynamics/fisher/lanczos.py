@@ -1,0 +1,138 @@
+"""The largest eigenvalue of the Fisher information without a matrix: Lanczos iterations on its dual."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor, nn
+
+from deepdynamics._checks import Array, Numbers, number, positive
+from deepdynamics._parametergram.blocks import graph_bytes
+from deepdynamics._parametergram.model import Network, opened, samples
+from deepdynamics.fisher.losses import Weighing
+from deepdynamics.jacobian.linearise import plain_kernels
+from deepdynamics.networks import Seed, generator
+
+__all__ = ["LambdaMax", "lambda_max"]
+
+_SMALL = 24  # rows of a dual that is made column by column: ARPACK wants more than its basis
+
+
+@dataclass(frozen=True)
+class LambdaMax:
+    """``value``, the largest eigenvalue of F, with ``residual`` = ‖F*u - λu‖/λ of its unit vector u (some eigenvalue
+    lies within residual · λ of λ), after ``products`` with F*.
+
+    >>> lambda_max(nn.Linear(2, 1), [[1.0, 2.0]]).value
+    6.0
+    """
+
+    value: float
+    residual: float
+    products: int
+
+
+def lambda_max(
+    model: nn.Module,
+    X: Numbers,
+    loss: str = "mse",
+    mean_subtracted: bool = False,
+    *,
+    tol: float = 1e-6,
+    memory: float = 1e9,
+    seed: Seed = 0,
+) -> LambdaMax:
+    """The largest eigenvalue of the Fisher information at samples X (T, …), for which neither F (P, P) nor its dual
+    (T·C, T·C) is made; scale and arguments as for :func:`deepdynamics.fisher.dual`.
+
+    Lanczos iterations (ARPACK, as scipy has it) on u → Wᵀ J Jᵀ W u / T: one reverse pass for Jᵀ, and the derivative of
+    that pass by its vector for J, so that no forward rules are needed. The vectors have T·C entries, not P. Samples
+    are taken in blocks where what autograd keeps of all of them would exceed ``memory`` bytes; then each product
+    evaluates the model again.
+
+    Raises ``ValueError`` as :func:`deepdynamics.fisher.dual` does and for a ``tol`` that is not positive;
+    ``RuntimeError`` where the iteration does not reach ``tol``. In single precision tol below 1e-6 is rounding.
+
+    >>> X = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+    >>> net = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 3))
+    >>> lambda_max(net, X).residual < 1e-5
+    True
+    """
+    tol = number("tol", tol, positive)
+    X = samples("X", X, model)
+    network = opened(model, X)
+    with torch.no_grad():
+        weighing = Weighing(network(X), loss, mean_subtracted)
+    size = len(X) * network.outputs
+    with network.recording(), plain_kernels(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        products = _Dual(network, X, weighing, number("memory", memory, positive))
+        if size <= _SMALL:
+            values, vectors = np.linalg.eigh(np.stack([products(column) for column in np.eye(size)]))
+        else:
+            start = torch.randn(size, generator=generator(seed), dtype=torch.float64).numpy()
+            operator: Any = LinearOperator((size, size), matvec=products, dtype=np.float64)
+            values, vectors = eigsh(operator, k=1, which="LA", v0=start, tol=tol)
+        value, u = float(values[-1]), vectors[:, -1]
+        gap = float(np.linalg.norm(products(u) - value * u))
+    return LambdaMax(value, gap / value if value > 0 else gap, products.count)
+
+
+class _Dual:
+    """u → Wᵀ J Jᵀ W u / T, with the graphs of all blocks of samples if they are few enough to be one."""
+
+    def __init__(self, network: Network, X: Tensor, weighing: Weighing, memory: float):
+        self.network, self.X, self.weighing, self.count = network, X, weighing, 0
+        self.parameters = list(network.parameters.values())
+        a_sample = 4 * graph_bytes(network, X[:1])  # the graph, that of its reverse pass, and what flows through them
+        self.block = max(1, min(len(X), int(memory // max(1, a_sample))))
+        self.kept = self._graph(X) if self.block == len(X) else None
+
+    def __call__(self, column: Array) -> Array:
+        self.count += 1
+        T, C = len(self.X), self.network.outputs
+        like = self.parameters[0]
+        u = torch.from_numpy(np.ascontiguousarray(column)).to(like).view(T, C, 1)
+        u = self.weighing(u).squeeze(2)
+        direction = self._pulled(u)
+        found = self.weighing.back(self._pushed(direction)[..., None]).div_(T)
+        return found.flatten().double().cpu().numpy()  # type: ignore[no-any-return]
+
+    def _graph(self, X: Tensor) -> tuple[Tensor, Tensor, list[Tensor | None]]:
+        """The outputs, a vector w, and Jᵀw as a function of it."""
+        value = self.network(X)
+        w = torch.zeros_like(value, requires_grad=True)
+        found: Any = [None] * len(self.parameters)
+        if value.requires_grad:
+            found = torch.autograd.grad(value, self.parameters, w, create_graph=True, allow_unused=True)
+        return value, w, list(found)
+
+    def _pulled(self, u: Tensor) -> list[Tensor]:
+        sums = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        for start in range(0, len(self.X), self.block):
+            which = slice(start, start + self.block)
+            value = self.network(self.X[which]) if self.kept is None else self.kept[0]
+            if not value.requires_grad:
+                continue
+            found = torch.autograd.grad(value, self.parameters, u[which], retain_graph=True, allow_unused=True)
+            for total, g in zip(sums, found, strict=True):
+                if g is not None:
+                    total += g
+        return sums
+
+    def _pushed(self, direction: list[Tensor]) -> Tensor:
+        rows = []
+        for start in range(0, len(self.X), self.block):
+            _, w, found = self._graph(self.X[start : start + self.block]) if self.kept is None else self.kept
+            pairs = [(g, v) for g, v in zip(found, direction, strict=True) if g is not None and g.requires_grad]
+            row = None
+            if pairs:
+                g, v = zip(*pairs, strict=True)
+                (row,) = torch.autograd.grad(g, w, v, retain_graph=self.kept is not None, allow_unused=True)
+            rows.append(torch.zeros_like(w, requires_grad=False) if row is None else row)
+        return torch.cat(rows)
