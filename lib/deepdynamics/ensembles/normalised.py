@@ -142,8 +142,11 @@ class NormalisedMLPs:
                 break
         return losses
 
-    def leading(self, X: Tensor | ArrayLike, k: int = 1, tol: float = 1e-3) -> Tensor:
-        """The k largest eigenvalues (runs, k) of F = J_θᵀJ_θ/n on the samples ``X`` (n, in), over all parameters.
+    def leading(
+        self, X: Tensor | ArrayLike, k: int = 1, *, runs: Sequence[int] | None = None, tol: float = 1e-3
+    ) -> Tensor:
+        """The k largest eigenvalues (runs, k) of F = J_θᵀJ_θ/n on the samples ``X`` (n, in), over all parameters, of
+        the chosen ``runs`` (None: all).
 
         From the dual matrix J_θJ_θᵀ/n (n C × n C) where hidden layers are not normalised; else, with a singular value
         right to about ``tol``² of the largest, by products with J_θ and its transpose. Neither forms F or J_θ.
@@ -154,8 +157,9 @@ class NormalisedMLPs:
         """
         X = self._inputs(X)
         k = count("k", k, most=len(X) * self.widths[-1])
+        chosen = range(self.runs) if runs is None else runs
         found = self._by_dual if _RULES[self.normalisation][0] is None else self._by_products
-        return torch.stack([found([p[run] for p in self.parameters], X, k, tol) for run in range(self.runs)])
+        return torch.stack([found([p[run] for p in self.parameters], X, k, tol) for run in chosen])
 
     def _by_dual(self, parameters: Sequence[Tensor], X: Tensor, k: int, tol: float) -> Tensor:
         matrix = self._dual(parameters, X)
