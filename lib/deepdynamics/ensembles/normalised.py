@@ -77,7 +77,9 @@ class NormalisedMLPs:
     ):
         self.runs, self.widths = count("runs", runs), tuple(widths)
         self.normalisation = one_of("normalisation", normalisation, NORMALISATIONS)
-        MLP((1,) * len(self.widths), activation, weight_var=weight_var, bias_var=bias_var, seed=0)  # refuses what it must
+        MLP(
+            (1,) * len(self.widths), activation, weight_var=weight_var, bias_var=bias_var, seed=0
+        )  # refuses what it must
         self.phi = activations.get(activation)
         self.seeds = run_seeds(seed, self.runs)
         drawn: dict[int, list[tuple[Tensor, Tensor]]] = {}

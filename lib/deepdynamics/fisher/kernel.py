@@ -30,8 +30,8 @@ def gradient_kernel(
     activation.
 
     >>> gradient_kernel([[1.0, 1.0], [1.0, -1.0]], (2, 8, 1), "linear", 1.0, 0.0)
-    array([[19.,  1.],
-           [ 1., 19.]])
+    array([[12.,  2.],
+           [ 2., 12.]])
     """
     phi = activations.get(activation)
     shape = sizes("widths", widths, fewest=3)
@@ -43,8 +43,8 @@ def gradient_kernel(
     for _ in shape[1:-1]:
         covariance = weight_var * states[-1] + bias_var
         a, b = np.diag(covariance)[:, None], np.diag(covariance)[None]
-        states.append(phi.covariance(a, b, covariance))
-        slopes.append(phi.slope_covariance(a, b, covariance))
+        states.append(np.asarray(phi.covariance(a, b, covariance)))
+        slopes.append(np.asarray(phi.slope_covariance(a, b, covariance)))
     back, total = np.ones_like(states[0]), shape[-2] * states[-1] + 1
     for units, state, slope in zip(shape[-3::-1], states[-2::-1], slopes[::-1], strict=True):
         back = weight_var * back * slope

@@ -9,8 +9,8 @@ batch normalisation can fit them. No normalisation has a gain or a shift of its 
 1e12. `start` is the loss of the first mini-batch. `largest` is λ_max of the Fisher information at the start, on the
 first 300 digits. A width of 4,096 has λ_max only, and normalisations that are beside the story have three seeds.
 
-`edges` gives, in units of 1/λ or as rates, where training ends: the geometric mean of the last rate that ends at or
-below its start and the first one that does not.
+`edges` gives the rate at which training ends: the geometric mean of the first rate that ends above its start, and the
+one before.
 """
 
 import functools
@@ -63,12 +63,12 @@ def grid(scale: str) -> list[Point]:
     return at_scale(scale, live=live, paper=two + rest)
 
 
-def cell(
-    normalisation: str, width: int, seed: int, rates: Sequence[float] = RATES
-) -> dict[str, xarray.DataArray]:
+def cell(normalisation: str, width: int, seed: int, rates: Sequence[float] = RATES) -> dict[str, xarray.DataArray]:
     """λ_max of one network, and its loss after an epoch at each rate (none at a width of 4,096)."""
     images, targets, _ = digits()
-    found: dict[str, Any] = {"largest": float(networks(normalisation, width, [seed]).leading(images[:FOR_LARGEST])[0, 0])}
+    found: dict[str, Any] = {
+        "largest": float(networks(normalisation, width, [seed]).leading(images[:FOR_LARGEST])[0, 0])
+    }
     if width < WIDTHS[-1]:
         runs = networks(normalisation, width, [seed] * len(rates))
         steps = len(images) // BATCH
@@ -82,8 +82,15 @@ def cell(
 def networks(normalisation: str, width: int, seeds: list[int], activation: str = ACTIVATION) -> NormalisedMLPs:
     """The networks of the map, one for each seed; equal seeds are the same draw."""
     shape = (784, *(width,) * (DEPTH - 1), 10)
-    variances = {"weight_var": WEIGHT_VAR, "bias_var": BIAS_VAR}
-    return NormalisedMLPs(len(seeds), shape, activation, normalisation=normalisation, seed=seeds, **variances)
+    return NormalisedMLPs(
+        len(seeds),
+        shape,
+        activation,
+        normalisation=normalisation,
+        weight_var=WEIGHT_VAR,
+        bias_var=BIAS_VAR,
+        seed=seeds,
+    )
 
 
 def sources() -> data.Provenance:
@@ -104,7 +111,7 @@ def edges(stored: xarray.Dataset) -> xarray.DataArray:
     """The rate at which training ends, (normalisation, width, seed): the geometric mean of the first rate whose loss
     after the epoch is above its start, and the one before; NaN where no rate of the grid is, or nothing was trained.
 
-    >>> loss = xarray.DataArray([[1.0, 0.5, np.inf]], dims=("seed", "learning_rate"), coords={"learning_rate": [1, 2, 8]})
+    >>> loss = xarray.DataArray([[1.0, 0.5, np.inf]], {"learning_rate": [1, 2, 8]}, ["seed", "learning_rate"])
     >>> float(edges(xarray.Dataset({"loss": loss, "start": ("seed", [2.0])}))[0])
     4.0
     """
