@@ -18,7 +18,8 @@ Networks (torch; the input's device and dtype)
 
 What a network does
     fisher            the Fisher information: universal statistics, spectra through its dual, learning rates
-    ntk               neural tangent kernels
+    ntk               neural tangent kernels: of any network, of infinitely wide ones, and what they predict
+    naturalgradient   steps with the Fisher metric and its approximations, in function space
     jacobian          Jacobians of any network, their spectra, leading singular triplets, products, Lyapunov exponents
     directions        noise with a given shape; shifts, rotation, dilation of a picture
     margins           the shortest way to another answer

@@ -7,7 +7,7 @@ import torch
 from architecture_zoo import ZOO, Function, network
 from deepdynamics._parametergram import Factors, Rows, layer_jacobians, parameter_gram
 from deepdynamics.networks import CNN, MLP
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
@@ -55,11 +55,11 @@ UNBATCHED = {  # which take (time, features) or (tokens, width) and would mix sa
 @pytest.mark.parametrize("name", ZOO)
 def test_any_network(name):
     model, x = network(name, torch.float64)
-    X = torch.stack([x, draw(*x.shape, seed=1), draw(*x.shape, seed=2)])
+    X = torch.stack([x, draw(*x.shape, seed=1)])
     J = dense(model if name in UNBATCHED else one(model), model, X)
+    half = len(J) // 2
     assert near(parameter_gram(model, X).gram, J @ J.T)
-    assert near(parameter_gram(model, X[:2], X[2:], memory=1).gram, J[: 2 * len(J) // 3] @ J[2 * len(J) // 3 :].T)
-    assert near(parameter_gram(model, X[:1]).gram, (J @ J.T)[: len(J) // 3, : len(J) // 3])
+    assert near(parameter_gram(model, X[:1], X[1:]).gram, J[:half] @ J[half:].T)
 
 
 @pytest.mark.parametrize("name", ["convolution, 2d", "batch norm", "vision transformer"])
@@ -75,6 +75,7 @@ def test_single_precision(name):
 WIDTHS = st.lists(st.integers(1, 7), min_size=2, max_size=5)
 
 
+@settings(max_examples=40)
 @given(WIDTHS, st.sampled_from(["standard", "ntk"]), st.integers(1, 6), st.floats(1, 1e5))
 def test_perceptrons_and_blocks(widths, parametrisation, n, memory):
     model = MLP(

@@ -1,6 +1,6 @@
 """A network's Jacobian with respect to its parameters, at some samples, layer by layer.
 
-How each layer is treated is planned once, on two or three samples, and there every layer's Jᵀu is compared with
+How each layer is treated is planned once, on two samples, and there every layer's Jᵀu is compared with
 autograd's gradient: a rule that does not tell the whole truth (a parameter that is used where no rule sees it, samples
 that lie otherwise than thought) is not used, and the layer's rows come from autograd, sample by sample.
 """
@@ -81,7 +81,7 @@ def planned(network: Network, X: Tensor) -> Plan:
     for layer, good in zip(plan.layers, right, strict=True):
         layers += [layer] if good else [Layer((name,), "autograd") for name in layer.names]
     held = sum(part.nbytes for part in found)
-    nbytes = (held + 2 * graph_bytes(network, X)) // len(X) + plan.row
+    nbytes = plan.nbytes + plan.row + (held + 2 * graph_bytes(network, X)) // len(X)
     return Plan(tuple(layers), plan.kinds, plan.lies, plan.row, nbytes)
 
 
@@ -138,7 +138,8 @@ def _by_rules(network: Network, X: Tensor) -> Plan:
     sizes = {
         use.node: signal.nbytes // len(X) for use, signal in zip(found, signals, strict=True) if signal is not None
     }
-    return Plan(tuple(layers), tuple(use.kind for use in found), tuple(lies), sum(sizes.values()))
+    met = sum(piece.nbytes for own in pieces.values() for _, piece in own if piece is not None) // len(X)
+    return Plan(tuple(layers), tuple(use.kind for use in found), tuple(lies), sum(sizes.values()), met)
 
 
 def _last_signals(value: Tensor, found: Sequence[Use]) -> list[Tensor | None]:

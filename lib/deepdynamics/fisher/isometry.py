@@ -24,7 +24,7 @@ from deepdynamics.freeprobability import DerivativeLaw
 
 __all__ = ["IsometricMaximum", "ThreeLayerLaw", "isometric_lambda_max", "three_layer_law"]
 
-_GRID = np.geomspace(1e-6, 1e9, 3001)
+_GRID = np.geomspace(1e-6, 1e9, 601)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ThreeLayerLaw:
     >>> [(round(place, 9), round(mass, 9)) for place, mass in law.atoms], round(law.continuous_mass, 9)
     ([(1.0, 0.2), (2.0, 0.1), (3.0, 0.5)], 0.2)
     >>> law.density([0.0, 2.5]).round(3)
-    array([0.   , 0.222])
+    array([0.   , 0.221])
     """
 
     atoms: list[tuple[float, float]]
@@ -176,12 +176,12 @@ class _Inverse:
 
     def __init__(self, law: DerivativeLaw):
         self.law = law
-        self.logs = np.linspace(-32, 25, 4001) + np.log(law.top)
+        self.logs = np.linspace(-32, 25, 1001) + np.log(law.top)
         self.table = np.log(self._value(self.logs)[0])
 
     def __call__(self, N: Array) -> Array:
         y = np.interp(-np.log(N), -self.table, self.logs)
-        for _ in range(4):
+        for _ in range(3):
             value, slope = self._value(y)
             y = y - (value - N) / slope
         return self.law.top + np.exp(y)

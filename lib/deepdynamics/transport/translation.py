@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from deepdynamics._batched import Adam
 from deepdynamics._checks import Array, Numbers, count, finite
 from deepdynamics.activations import ActivationLike
 from deepdynamics.networks import Seed, generator
@@ -84,18 +85,22 @@ def train_steps(x: Numbers, y: Numbers, units: int, *, steps: int, seed: Seed) -
     if points.ndim != 3 or points.shape != images.shape or points.numel() == 0:
         raise ValueError(f"x, y of shapes {tuple(points.shape)}, {tuple(images.shape)}: one (runs, n, d) is allowed")
     (runs, n, d), draw, total = points.shape, generator(seed), count("steps", steps)
-    shape = (runs, count("units", units), d)
-    a, b = torch.randn(shape, generator=draw), torch.randn((runs, 1, units), generator=draw)
-    weights = [part.requires_grad_() for part in (a, b, torch.zeros(shape))]
-    goal, rows = images - points, torch.arange(runs)[:, None]
-    with torch.enable_grad():
-        adam = torch.optim.Adam(weights, lr=RATE)
-        for step in range(total):
-            adam.param_groups[0]["lr"] = RATE * (1 - step / total)
-            places = torch.randint(n, (runs, BATCH), generator=draw)
-            found = torch.relu(points[rows, places] @ a.mT - b) @ weights[2]
-            adam.zero_grad()
-            (found - goal[rows, places]).square().mean((1, 2)).sum().backward()
-            adam.step()
-    A, B, C = (part.detach().double().numpy() for part in weights)
-    return [ShallowStep("relu", A[r], B[r, 0], C[r]) for r in range(runs)]
+    a, b = torch.randn((runs, count("units", units), d), generator=draw), torch.randn((runs, 1, units), generator=draw)
+    theta = torch.cat([torch.cat([a.mT, -b], 1).flatten(1), torch.zeros(runs, units * d)], 1)
+    gradient = torch.empty_like(theta)
+    (hidden, output), (slope_hidden, slope_output) = (
+        (flat[:, : (d + 1) * units].view(runs, d + 1, units), flat[:, (d + 1) * units :].view(runs, units, d))
+        for flat in (theta, gradient)
+    )
+    data, rows = torch.cat([points, torch.ones(runs, n, 1), images - points], -1), torch.arange(runs)[:, None]
+    adam = Adam(theta, torch.empty(runs))
+    for step in range(total):
+        batch, goal = data[rows, torch.randint(n, (runs, BATCH), generator=draw)].split([d + 1, d], -1)
+        h = torch.bmm(batch, hidden).relu_()
+        delta = torch.bmm(h, output).sub_(goal).mul_(2 / (BATCH * d))
+        slope_output.copy_(torch.bmm(h.mT, delta))
+        slope_hidden.copy_(torch.bmm(batch.mT, torch.bmm(delta, output.mT).mul_(h.sign_())))
+        adam.rate.fill_(RATE * (1 - step / total))
+        adam(gradient)
+    A, B, C = (part.double().numpy() for part in (hidden[:, :d].mT, -hidden[:, d], output))
+    return [ShallowStep("relu", A[r], B[r], C[r]) for r in range(runs)]

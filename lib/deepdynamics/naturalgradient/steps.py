@@ -1,0 +1,148 @@
+"""A step of natural gradient descent with a metric of choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from deepdynamics._checks import Numbers, not_negative, number, one_of, positive, tensor
+from deepdynamics._parametergram.model import opened, samples
+from deepdynamics.naturalgradient.blocks import Block, Layer, layers, whole
+from deepdynamics.naturalgradient.metrics import (
+    Kronecker,
+    Units,
+    block_coefficients,
+    gram_rounding,
+    rounding,
+    tridiagonal_coefficients,
+)
+
+__all__ = ["KINDS", "Move", "NaturalGradient", "moves"]
+
+KINDS = ("exact", "layerwise", "tridiagonal", "kfac", "unitwise")
+
+
+@dataclass(frozen=True)
+class NaturalGradient:
+    """θ <- θ - η (G + ρ)⁻¹ ∇E, E = Σ‖f - y‖²/(2N), with the Fisher metric of squared error or a part of it:
+
+    - "exact": G = JᵀJ/N, over all parameters;
+    - "layerwise": its diagonal blocks, one for each module with parameters of its own;
+    - "tridiagonal": the blocks of neighbouring layers as well;
+    - "kfac": a Kronecker product for each layer (:class:`deepdynamics.naturalgradient.metrics.Kronecker`);
+    - "unitwise": a block for each unit, its incoming weights and bias.
+
+    ``damping`` is ρ; at 0 all inverses are pseudo-inverses. Nothing of the size of P × P is made: the solves are those
+    of matrices (N·C, N·C), for each layer or unit (Karakida & Osawa 2020); "tridiagonal" solves one of L times that
+    size. "exact", "layerwise" and "tridiagonal" take every network, the others those whose parameters are weight
+    matrices that are used once a sample, and their biases. Solves are in float64; of a float32 network "exact" leaves
+    out what lies below the rounding of its Gram matrix.
+
+    Raises ``ValueError`` for another kind and a negative damping.
+
+    >>> model = nn.Linear(2, 1).double()
+    >>> X, y = torch.eye(2, dtype=torch.float64), torch.tensor([1.0, -1.0])
+    >>> NaturalGradient("exact").step(model, X, y, 1.0)(X).detach().round(decimals=9)  # linear: one step arrives
+    tensor([[ 1.],
+            [-1.]], dtype=torch.float64)
+    """
+
+    kind: str
+    damping: float = 0.0
+
+    def __post_init__(self) -> None:
+        one_of("kind", self.kind, KINDS)
+        object.__setattr__(self, "damping", number("damping", self.damping, not_negative))
+
+    def step(self, model: nn.Module, X: Numbers, y: Numbers, learning_rate: float) -> nn.Module:
+        """One step from all of the samples ``X`` (N, …) to the targets ``y``, of the shape of the outputs (N, C), or
+        (N,) where C = 1. Changes the parameters of ``model`` that have ``requires_grad`` in place and returns it.
+
+        Raises ``ValueError`` for a model in training mode with dropout or batch statistics, targets of another shape,
+        and layers that the kind does not take, by name.
+
+        >>> net = nn.Sequential(nn.Linear(3, 50), nn.Tanh(), nn.Linear(50, 1)).double()
+        >>> X, y = torch.eye(3, dtype=torch.float64), torch.zeros(3, 1)
+        >>> before = net(X).norm()
+        >>> bool(NaturalGradient("layerwise", 1e-6).step(net, X, y, 0.25)(X).norm() < 0.6 * before)  # 1 - 2 η = 0.5
+        True
+        """
+        rate = number("learning_rate", learning_rate, positive)
+        X = samples("X", X, model)
+        with torch.no_grad():
+            f = opened(model, X)(X).double()
+        residuals = (f - _targets(y, f)).reshape(-1, 1)
+        found: dict[str, Tensor] = {}
+        for move in moves(self.kind, model, X, residuals, self.damping):
+            found |= move.parameters()
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                if name in found:
+                    p.sub_(rate * found[name].to(p))
+        return model
+
+
+@dataclass(frozen=True)
+class Move:
+    """The part of a direction that a block of parameters takes: ``gain()``, what the outputs gain by it (N·C, m), and
+    ``parameters()``, the direction of the first of m columns, by name.
+
+    >>> (move,) = moves("exact", nn.Linear(2, 1), torch.eye(2), torch.ones(2, 1, dtype=torch.float64), 0.0)
+    >>> move.gain().flatten().round(decimals=5).tolist(), sorted(move.parameters())
+    ([1.0, 1.0], ['bias', 'weight'])
+    """
+
+    gain: Callable[[], Tensor]
+    parameters: Callable[[], dict[str, Tensor]]
+
+
+def moves(kind: str, model: nn.Module, X: Tensor, r: Tensor, damping: float) -> Iterator[Move]:
+    """(G + ρ)⁻¹ Jᵀr/N at samples X (N, …), block by block, for residuals r (N·C, m) in float64.
+
+    >>> r = torch.ones(2, 1, dtype=torch.float64)
+    >>> len(list(moves("kfac", nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), torch.eye(2), r, 0.0)))
+    2
+    """
+    N, n, dtype = len(X), len(r), next(p.dtype for p in model.parameters() if p.is_floating_point())
+    if kind == "exact":
+        block = whole(model, X)
+        yield _move(block, block_coefficients(block.gram, r, N, damping, 10 * n**0.5 * torch.finfo(dtype).eps), N)
+        return
+    own, cutoff = layers(model, X), gram_rounding(n, dtype)
+    if kind == "tridiagonal":
+        solved = tridiagonal_coefficients([layer.gram for layer in own], r, N, damping, cutoff)
+        for layer, a in zip(own, solved, strict=True):
+            yield _move(layer, a, N)
+        return
+    for layer in own:
+        if kind == "layerwise":
+            yield _move(layer, block_coefficients(layer.gram, r, N, damping, cutoff), N)
+        else:
+            metric = {"kfac": _kronecker, "unitwise": _units}[kind]
+            yield metric(layer, r, N, damping, rounding(n, dtype))
+
+
+def _move(block: Block, a: Tensor, N: int) -> Move:
+    return Move(lambda: block.gram @ a, partial(block.pulled, a[:, 0].reshape(N, -1)))
+
+
+def _kronecker(layer: Layer, r: Tensor, N: int, damping: float, cutoff: float) -> Move:
+    metric = Kronecker(layer.factors("kfac"), N, damping, cutoff)
+    return Move(partial(metric.gain, r), lambda: layer.split(metric.direction(r[:, 0].reshape(N, -1))))
+
+
+def _units(layer: Layer, r: Tensor, N: int, damping: float, cutoff: float) -> Move:
+    metric = Units(layer.factors("unitwise"), r, damping, cutoff)
+    return Move(lambda: metric.gain, lambda: layer.split(metric.direction))
+
+
+def _targets(y: Numbers, f: Tensor) -> Tensor:
+    """``y`` as a tensor of the shape of the outputs f (N, C)."""
+    targets = tensor("y", y, like=f).to(f)
+    if targets.shape not in (f.shape, f.shape[:1]) or targets.numel() != f.numel() or not torch.isfinite(targets).all():
+        raise ValueError(f"y of shape {tuple(targets.shape)}: finite targets of shape {tuple(f.shape)} are allowed")
+    return targets.reshape(f.shape)
