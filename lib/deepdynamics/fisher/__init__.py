@@ -14,6 +14,7 @@ trace is that of F.
 from deepdynamics.fisher.conditional import conditional_dual, online_learning_rate_bound
 from deepdynamics.fisher.duals import dual
 from deepdynamics.fisher.isometry import ThreeLayerLaw, isometric_lambda_max, three_layer_law
+from deepdynamics.fisher.kernel import gradient_kernel
 from deepdynamics.fisher.lanczos import LambdaMax, lambda_max
 from deepdynamics.fisher.threelayers import ThreeLayerSample, three_layer_sample
 from deepdynamics.fisher.universal import UniversalStatistics, universal_statistics
@@ -25,6 +26,7 @@ __all__ = [
     "UniversalStatistics",
     "conditional_dual",
     "dual",
+    "gradient_kernel",
     "isometric_lambda_max",
     "lambda_max",
     "online_learning_rate_bound",
