@@ -69,7 +69,7 @@ PARAMETERS = {
 NEEDS = ("fashion-mnist",)
 checks = ({"architecture": "cnn", "seed": 0}, {"architecture": "resnet", "seed": 0})
 # Near failure training amplifies rounding, and a mean loss jumps from below 1 to the cap.
-tolerance = {"bound": (1e-3, 0.0), "failure": (0.2, 0.0), "layers": (0.0, 0.0)}
+tolerance = {"bound": (1e-3, 0.0), "failure": (0.2, 0.0), "layers": (0.0, 0.0), "loss": (0.2, 0.05)}
 
 
 def grid(scale: str) -> list[Point]:
