@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from deepdynamics import data
-from deepdynamics.experiments.ntk import scale, training
+from deepdynamics.experiments.ntk import scale, training, widths
 
 needs_digits = pytest.mark.skipif(not data.available("mnist"), reason="MNIST is not here")
 
@@ -37,6 +37,26 @@ def test_targets_of_signs(target):
 @pytest.mark.parametrize("optimiser", training.OPTIMISERS)
 def test_a_cell_has_its_parts(optimiser):
     found = training.cell(64, optimiser, 0)
-    assert set(found) == set(training.DIMENSIONS) and found["deviation"].shape == (4,)
-    assert (found["deviation"][1] == found["deviation"][3]) == (optimiser == "plain")
+    deviation, heavy = dict(zip(training.MODELS, found["deviation"], strict=True)), optimiser == "momentum"
+    assert set(found) == set(training.DIMENSIONS) - (set() if heavy else {"batches", "twins"})
+    assert (deviation["infinite"] != deviation["rescaled"]) == (deviation["infinite"] != deviation["whole"]) == heavy
+    assert not heavy or found["twins"] > 0
     assert found["fit"] < 0.2 and np.isfinite(found["spread"]).all()
+
+
+def test_a_twin_has_weights_of_its_own():
+    first, same, twin = (training.network(16, 3), training.network(16, 3), training.network(16, 3, twin=True))
+    weights = [net.layers[0].weight for net in (first, same, twin)]
+    assert (weights[0] == weights[1]).all() and not (weights[0] == weights[2]).any()
+
+
+def test_a_kernel_that_hardly_moves_keeps_its_direction():
+    found = scale.cell("pair", 8.0, 0)
+    assert found["kernel_change"] < 0.05 and found["cosine"] > 0.999
+    assert 0.5 < found["own"] / found["kernel"] < 2
+
+
+def test_the_two_rules_agree_at_one_width():
+    assert widths.alpha(256, "fixed") == widths.alpha(256, "falling") == 2 / 256**0.5
+    found = [widths.cell(64, rule, 0)["kernel_change"] for rule in widths.RULES]
+    assert found[1] < found[0]  # a larger output scale is lazier

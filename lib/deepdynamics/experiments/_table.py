@@ -27,7 +27,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "fisher-isometry.online": "fisher_isometry.online",
         "fisher-isometry.architectures": "fisher_isometry.architectures",
     },
-    "ntk": {"ntk.training": "ntk.training", "ntk.scale": "ntk.scale"},
+    "ntk": {"ntk.training": "ntk.training", "ntk.scale": "ntk.scale", "ntk.widths": "ntk.widths"},
 }
 
 

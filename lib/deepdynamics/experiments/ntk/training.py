@@ -3,7 +3,7 @@
 Each repetition is a network with 64 training and 64 test digits of its own. It has two hidden layers, ten outputs and
 the NTK parametrisation, and is trained on the squared error of one-hot targets of mean 0, once by plain gradient
 descent on all samples and once by momentum 0.9 with mini-batches of 16. The models start from the outputs of the
-network and take its rates and its batches.
+network and take its rates and its batches. With momentum a second network, the twin, learns the same digits.
 
 **To draw it**::
 
@@ -32,8 +32,9 @@ __all__ = ["KEY", "cell", "checks", "digits", "grid", "kernels", "network", "pla
 KEY = "ntk.training"
 WIDTHS, NETWORKS, OPTIMISERS = (64, 128, 256, 512, 1024, 2048), tuple(range(10)), ("plain", "momentum")
 SAMPLES, OUTPUTS, STEPS, EVERY, BATCH, MOMENTUM = 64, 10, 300, 10, 16, 0.9
+STRETCHES = np.linspace(0.5, 1.9, 15)  # of K, whose descent is stable below 2
 NETWORK: dict[str, Any] = {"weight_var": 2.0, "bias_var": 0.01}
-MODELS = ("own", "infinite", "last", "rescaled")
+MODELS = ("own", "infinite", "last", "rescaled", "whole")
 LAYERS = (1, 2, 3)
 SEEDS = NETWORKS
 DIMENSIONS = {
@@ -45,6 +46,8 @@ DIMENSIONS = {
     "change": ("width", "optimiser", "network"),
     "regression": ("width", "optimiser", "network", "start"),
     "spread": ("width", "optimiser", "network", "law"),
+    "batches": ("width", "optimiser", "network"),
+    "twins": ("width", "optimiser", "network"),
 }
 COORDINATES: dict[str, tuple[Any, ...]] = {
     "width": WIDTHS,
@@ -99,10 +102,10 @@ def kernels(number: int) -> tuple[NDArray[Any], ...]:
     return K, theta, K_test, theta_test, np.diag(ntk.infinite_width(test, None, "relu", **NETWORK, hidden_layers=2)[0])
 
 
-def network(width: int, number: int) -> MLP:
-    """The network of a repetition, before training."""
-    widths = (784, width, width, OUTPUTS)
-    return MLP(widths, "relu", **NETWORK, parametrisation="ntk", seed=1000 * width + number)
+def network(width: int, number: int, *, twin: bool = False) -> MLP:
+    """The network of a repetition, before training, or its twin with weights of its own."""
+    widths, seed = (784, width, width, OUTPUTS), 10_000_000 + 1000 * width + number + 500 * twin
+    return MLP(widths, "relu", **NETWORK, parametrisation="ntk", seed=seed)
 
 
 def plan(optimiser: str, number: int) -> dict[str, Any]:
@@ -125,8 +128,10 @@ def cell(width: int, optimiser: str, network: int) -> dict[str, Any]:
     """One network: how its kernel differs from that of infinite width, how far its weights move, and how far its
     outputs at the test digits are from those of four linear models, relative to the error at the start.
 
-    "own": the kernel at the start; "infinite": Θ; "last": K, where the last layer alone is trained, with its largest
-    eigenvalue made that of Θ; "rescaled": Θ with momentum replaced by a rate that is 1/(1 - momentum) times as large.
+    "own": the kernel at the start; "infinite": Θ; "last": K, where the last layer alone is trained, at the scale that
+    suits this network best; "rescaled": Θ with momentum replaced by a rate that is 1/(1 - momentum) times as large;
+    "whole": Θ with all samples in every step. With momentum also ``batches``, the share of what mini-batches change in
+    the linear model that the network shows, and ``twins``, half the mean squared difference of two trained networks.
     """
     (X, y, test), (K, theta, K_test, theta_test, variance) = digits(network), kernels(network)
     how, model = plan(optimiser, network), globals()["network"](width, network)
@@ -140,27 +145,40 @@ def cell(width: int, optimiser: str, network: int) -> dict[str, Any]:
     size = _rms(f0 - y)
     grown = np.linalg.eigvalsh(theta)[-1] / np.linalg.eigvalsh(K)[-1]
     heavy = how | {"learning_rate": how["learning_rate"] / (1 - how.get("momentum", 0.0)), "momentum": 0.0}
+    whole_set = how | {"batches": None}
     models = {"own": (own, own_test, how), "infinite": (theta, theta_test, how),
-              "last": (grown * K, grown * K_test, how), "rescaled": (theta, theta_test, heavy)}  # fmt: skip
-    deviation = []
-    for kernel, kernel_at, steps in models.values():
-        linear = ntk.linear_descent(kernel, f0, y, theta_at=kernel_at, f0_at=f0_test, every=EVERY, **steps)
-        deviation.append(np.sqrt(np.square(found - linear).mean((1, 2))).max() / size)
+              "rescaled": (theta, theta_test, heavy), "whole": (theta, theta_test, whole_set)}  # fmt: skip
+
+    def linear(kernel: NDArray[Any], kernel_at: NDArray[Any], steps: dict[str, Any]) -> NDArray[Any]:
+        return ntk.linear_descent(kernel, f0, y, theta_at=kernel_at, f0_at=f0_test, every=EVERY, **steps)
+
+    def distance(curves: NDArray[Any]) -> float:
+        return float(np.sqrt(np.square(found - curves).mean((1, 2))).max() / size)
+
+    curves = {name: linear(*parts) for name, parts in models.items()}
+    deviation = {name: distance(outputs) for name, outputs in curves.items()}
+    deviation["last"] = min(distance(linear(s * grown * K, s * grown * K_test, how)) for s in STRETCHES)
     whole = np.kron(theta, np.eye(OUTPUTS))
     moved = [_rms((layer.weight - old).detach().numpy()) for layer, old in zip(model.layers, before, strict=True)]
     predicted = [ntk.kernel_prediction(theta_test, theta, y, *start) for start in ((f0, f0_test), (0.0, 0.0))]
     laws = [ntk.ensemble_variance(theta_test, theta, K_test, K, variance),
             ntk.ensemble_variance(K_test, K, K_test, K, variance), variance]  # fmt: skip
-    return {
+    parts = {
         "kernel_error": np.linalg.norm(own - whole) / np.linalg.norm(whole),
         "kernel_change": np.linalg.norm(ntk.empirical(model, inputs).numpy() - own) / np.linalg.norm(own),
         "movement": np.array(moved),
-        "deviation": np.array(deviation),
+        "deviation": np.array([deviation[name] for name in MODELS]),
         "fit": _rms(fitted - y) / size,
         "change": _rms(found[-1] - found[0]),
         "regression": np.array([_rms(found[-1] - p) / size for p in predicted]),
         "spread": np.array([np.square(found[-1] - predicted[1]).mean(), *(law.mean() for law in laws)]),
     }
+    if optimiser == "momentum":
+        jitter, seen = curves["infinite"] - curves["whole"], found - curves["whole"]
+        other = globals()["network"](width, network, twin=True)
+        apart = ntk.descend(other, X, y, at=test, every=STEPS, **how)[-1] - found[-1]
+        parts |= {"batches": (jitter * seen).sum() / np.square(jitter).sum(), "twins": np.square(apart).mean() / 2}
+    return parts
 
 
 def _rms(values: NDArray[Any]) -> float:
