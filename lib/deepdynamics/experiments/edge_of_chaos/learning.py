@@ -52,7 +52,7 @@ checks = (
     {"weights": "orthogonal", "seed": 3, "gains": (0.95, 1.05)},
     {"weights": "gaussian", "seed": 7, "gains": (1.2, 1.5)},
 )
-# Training amplifies rounding: with fewer gains in a cell an accuracy moved by 0.18 at the rate that all but diverges, and
+# Training amplifies rounding: with fewer gains in a cell an accuracy moved by 0.18 at a rate that all but diverges, and
 # those at the other rates did not move.
 tolerance = {"accuracy": (0.0, 0.3)}
 
