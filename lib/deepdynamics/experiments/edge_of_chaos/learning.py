@@ -47,14 +47,9 @@ PARAMETERS = {
     "weights": list(WEIGHTS),
 }
 NEEDS = ("mnist",)
-# Both kinds of weights, two gains of each: some 2 s a gain.
-checks = (
-    {"weights": "orthogonal", "seed": 3, "gains": (0.95, 1.05)},
-    {"weights": "gaussian", "seed": 7, "gains": (1.2, 1.5)},
-)
-# Training amplifies rounding: with fewer gains in a cell an accuracy moved by 0.18 at a rate that all but diverges, and
-# those at the other rates did not move.
-tolerance = {"accuracy": (0.0, 0.3)}
+# One whole cell of each kind of weights: the batch of runs decides how sums are rounded, and training amplifies that.
+checks = ({"weights": "orthogonal", "seed": 3}, {"weights": "gaussian", "seed": 7})
+tolerance = {"accuracy": (0.0, 0.1)}
 
 
 def grid(scale: str) -> list[Point]:
