@@ -173,6 +173,29 @@ def test_embeddings(tied, options):
     assert near(parameter_gram(model, tokens.tolist()).gram, J @ J.T)
 
 
+def test_padding_after_the_samples_of_the_plan():
+    model = Tied(False, padding_idx=0).double()
+    tokens = torch.tensor([[1, 2, 3], [3, 3, 1], [0, 1, 2]])
+    J = dense(one(model), model, tokens)
+    found = parameter_gram(model, tokens)
+    assert near(found.gram, J @ J.T) and set(found.ways.values()) == {"autograd"}
+    assert near(parameter_gram(model, tokens[:2], tokens[2:]).gram, J[:8] @ J[8:].T)
+    assert near(sum(layer.gram() for layer in layer_jacobians(model, tokens)), J @ J.T)
+
+
+@pytest.mark.parametrize("on", [[0], [1], [3], [2, 4]])
+def test_a_layer_that_is_off_at_some_samples_has_its_rule(on):
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)).double()
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[1.0, 0.0]]) + 0.1 * draw(3, 2))
+        model[0].bias.zero_()
+    X = torch.tensor([[-1.0, 0.1]], **DOUBLE).repeat(5, 1)
+    X[on] *= -1 - torch.arange(len(on), **DOUBLE)[:, None]
+    J = dense(model, model, X)
+    found = parameter_gram(model, X)
+    assert near(found.gram, J @ J.T) and set(found.ways.values()) == {"factors"}
+
+
 def test_shared_layers_have_cross_terms():
     step = nn.Linear(12, 12)
     model = nn.Sequential(step, nn.Tanh(), step, nn.Tanh(), step, nn.Linear(12, 4)).double()

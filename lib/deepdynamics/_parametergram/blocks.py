@@ -1,7 +1,7 @@
 """A network's Jacobian with respect to its parameters, at some samples, layer by layer.
 
-How each layer is treated is planned once, on two or three samples, and there every layer's Jᵀu is compared with
-autograd's gradient: a rule that does not tell the whole truth (a parameter that is used where no rule sees it, samples
+How each layer is treated is planned once, on two samples (and two more for each layer that was off at them), and there
+every layer's Jᵀu is compared with autograd's gradient: a rule that does not tell the whole truth (a parameter that is used where no rule sees it, samples
 that lie otherwise than thought) is not used, and the layer's rows come from autograd, sample by sample.
 """
 
@@ -72,7 +72,7 @@ def planned(network: Network, X: Tensor) -> Plan:
     >>> planned(opened(torch.nn.Linear(3, 2), X), X).layers
     (Layer(names=('weight', 'bias'), way='factors'),)
     """
-    X = probe(X)
+    X = _alive(network, X) if network.together else probe(X)
     plan = _by_rules(network, X) if network.together else _alone(network.parameters)
     found = parts(network, plan, X)
     with network.recording():
@@ -109,6 +109,29 @@ def _alone(names: Iterable[str], nbytes: int = 0) -> Plan:
 # The plan -------------------------------------------------------------------------------------------------------------
 
 
+def _alive(network: Network, X: Tensor) -> Tensor:
+    """Two samples of X, and with them the next two at which a use has a signal that had none before (in a layer whose
+    units were all off)."""
+    chosen = probe(X)
+    with network.recording():
+        quiet = _quiet(network, chosen)
+        for start in range(2, len(X), 2):
+            if not quiet:
+                break
+            two = X[min(start, len(X) - 2) :][:2]
+            still = quiet & _quiet(network, two)
+            if still < quiet:
+                chosen, quiet = torch.cat((chosen, two)), still
+    return chosen
+
+
+def _quiet(network: Network, X: Tensor) -> set[int]:
+    """The places of the uses that have no signal at any of the samples X."""
+    value = network(X)
+    signals = _signals(value, uses(value, {id(p): name for name, p in network.parameters.items()}), _draw(value))
+    return {at for at, signal in enumerate(signals) if signal is None or not signal.any()}
+
+
 def _by_rules(network: Network, X: Tensor) -> Plan:
     """The plan that rules allow, on trial."""
     with network.recording():
@@ -116,8 +139,9 @@ def _by_rules(network: Network, X: Tensor) -> Plan:
         if not value.requires_grad:
             return _alone(network.parameters)
         found = uses(value, {id(p): name for name, p in network.parameters.items()})
-        signals = _last_signals(value, found)
-    lies = [None if signal is None else layout(signal, len(X)) for signal in signals]
+        each = [_signals(value, found, _at(value, s)) for s in range(len(X))]
+    signals = [_some(own) for own in zip(*each, strict=True)]
+    lies = [layout(own) for own in zip(*each, strict=True)]
     pieces: dict[str, list[tuple[Use, Piece | None]]] = {name: [] for name in network.parameters}
     for use, lying, signal in zip(found, lies, signals, strict=True):
         pieces[use.parameter].append((use, _piece(use, network.parameters[use.parameter].shape, len(X), lying, signal)))
@@ -141,14 +165,24 @@ def _by_rules(network: Network, X: Tensor) -> Plan:
     return Plan(tuple(layers), tuple(use.kind for use in found), tuple(lies), sum(sizes.values()))
 
 
-def _last_signals(value: Tensor, found: Sequence[Use]) -> list[Tensor | None]:
-    """At each use's node, the signal of the last sample; None where it has none."""
+def _signals(value: Tensor, found: Sequence[Use], u: Tensor) -> list[Tensor | None]:
+    """At each use's node, the derivative of ``value`` times u; None where it has none."""
     if not found:
         return []
-    u = torch.zeros_like(value)
-    u[-1] = _draw(value[-1])
     edges = [GradientEdge(use.node, 0) for use in found]
     return list(torch.autograd.grad(value, edges, u, retain_graph=True, allow_unused=True))
+
+
+def _at(value: Tensor, s: int) -> Tensor:
+    """A random u at sample s, and 0 at the others."""
+    u = torch.zeros_like(value)
+    u[s] = _draw(value[s])
+    return u
+
+
+def _some(signals: Sequence[Tensor | None]) -> Tensor | None:
+    """One of the signals, if there are any."""
+    return next((signal for signal in signals if signal is not None), None)
 
 
 def _piece(use: Use, shape: torch.Size, n: int, lying: Layout | None, signal: Tensor | None) -> Piece | None:
@@ -192,8 +226,7 @@ def _right(network: Network, plan: Plan, found: Sequence[Part], X: Tensor) -> li
     right = [True] * len(plan.layers)
     eps = torch.finfo(value.dtype).eps
     for s in range(len(X)):
-        u = torch.zeros_like(value)
-        u[s] = _draw(value[s])
+        u = _at(value, s)
         gradients = _gradients(value, list(network.parameters.values()), u)
         whole = torch.stack([g.double().norm() for g in gradients]).norm()
         by_name = dict(zip(network.parameters, gradients, strict=True))
@@ -245,14 +278,21 @@ def _by_signals(network: Network, plan: Plan, X: Tensor) -> dict[str, Part]:
     """The parts of the layers that have rules, by their first name."""
     layers = [layer for layer in plan.layers if layer.way != "autograd"]
     try:
-        found = _Signals(network, plan, X)
+        found = _sent(network, plan, X)
     except Changed:
         if len(X) > 1:
             raise
         # One sample alone can take another way through torch's kernels than two: it takes that of two.
-        found = _Signals(network, plan, torch.cat((X, X)))
+        found = _sent(network, plan, torch.cat((X, X)))
         return {layer.names[0]: found.part(layer).at(slice(1)) for layer in layers}
     return {layer.names[0]: found.part(layer) for layer in layers}
+
+
+def _sent(network: Network, plan: Plan, X: Tensor) -> _Signals:
+    try:
+        return _Signals(network, plan, X)
+    except Unsuited as reason:  # a rule that held at the samples of the plan: of an embedding without its padding
+        raise Changed from reason
 
 
 class _Signals:
