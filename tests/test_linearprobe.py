@@ -89,6 +89,9 @@ def test_logistic_regression_does_not_depend_on_scale_or_offset():
     [
         (torch.ones(2, 5, 3), torch.tensor([[0, 1, 0, 1, 0]] * 2), "do not vary"),
         (torch.ones(5, 3), torch.zeros(5).long(), r"codes \(5, 3\)"),
+        (torch.full((1, 2, 3), torch.nan), torch.zeros(1, 2).long(), "finite codes"),
+        (torch.ones(1, 2, 3), torch.tensor([[-100, 0]]), "labels from 0"),
+        (torch.ones(1, 2, 3), [[0.5, 0]], "integers are allowed"),
     ],
 )
 def test_what_logistic_regression_does_not_take(codes, labels, message):

@@ -94,5 +94,8 @@ def test_arguments_are_checked():
         nets().outputs(torch.ones(3, 5))
     with pytest.raises(ValueError, match="Y of shape"):
         nets().fit(inputs(), inputs()[:, :2], learning_rate=0.1, steps=1, batch=30)
+    for wrong in ({"batch": 0}, {"batch": 31}, {"learning_rate": -0.1}, {"learning_rate": float("nan")}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            nets().fit(inputs(), inputs()[:, :3], **{"learning_rate": 0.1, "steps": 1, "batch": 30} | wrong)
     with pytest.raises(ValueError, match="learning_rate has 3"):
         nets().fit(inputs(), inputs()[:, :3], learning_rate=[0.1] * 3, steps=1, batch=30)

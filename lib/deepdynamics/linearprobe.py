@@ -76,8 +76,11 @@ class LinearProbe:
 
     def accuracy(self, codes: Numbers, labels: Numbers) -> Tensor:
         """Share of right answers (runs,), for codes (runs, n, d) and labels (runs, n)."""
-        found = arrays.tensor("codes", codes).to(self.weights.dtype) @ self.weights + self.offsets
-        return (found.argmax(-1) == arrays.tensor("labels", labels)).double().mean(1)
+        found = (arrays.tensor("codes", codes).to(self.weights.dtype) @ self.weights + self.offsets).argmax(-1)
+        answers = arrays.labels("labels", labels)
+        if answers.shape != found.shape:
+            raise ValueError(f"labels of shape {tuple(answers.shape)}: {tuple(found.shape)}, one a code, is allowed")
+        return (found == answers).double().mean(1)
 
 
 def logistic_probe(codes: Numbers, labels: Numbers, *, steps: int = 200) -> LinearProbe:
@@ -93,11 +96,11 @@ def logistic_probe(codes: Numbers, labels: Numbers, *, steps: int = 200) -> Line
     >>> bool(logistic_probe(x, labels).accuracy(x, labels) > 0.95)
     True
     """
-    H, y = arrays.tensor("codes", codes), arrays.tensor("labels", labels)
+    H, y = arrays.tensor("codes", codes).detach().double(), arrays.labels("labels", labels).long()
     if H.ndim != 3 or y.shape != H.shape[:2]:
         raise ValueError(f"codes {tuple(H.shape)}, labels {tuple(y.shape)}: (runs, n, d), (runs, n) are allowed")
-    arrays.labels("labels", y.flatten())
-    H = H.detach().double()
+    if not torch.isfinite(H).all() or (y < 0).any():
+        raise ValueError("codes, labels: finite codes and labels from 0 are allowed")
     mean = H.mean(1, keepdim=True)
     scale = (H - mean).square().mean((1, 2), keepdim=True).sqrt()
     if (scale <= 0).any():

@@ -89,6 +89,8 @@ def test_a_price_shortens_the_way():
         (POINTS[:, :, :2], torch.zeros(3, 200).long(), r"\(3, n, 4\)"),
         (POINTS, torch.zeros(3, 100).long(), r"\(3, n\)"),
         (POINTS[:, :50], torch.zeros(3, 50).long(), "50 points"),
+        (POINTS, torch.full((3, 200), 3), "classes from 0 to 2"),
+        (POINTS * torch.nan, torch.zeros(3, 200).long(), "finite points"),
     ],
 )
 def test_what_does_not_fit(x, y, match):

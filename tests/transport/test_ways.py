@@ -75,6 +75,8 @@ def test_what_does_not_fit():
         bend(np.ones((2, 2, 2)))
     with pytest.raises(ValueError, match="x, y of shapes"):
         random_pairing_cost(np.ones((2, 2)), np.ones((2, 3)))
+    with pytest.raises(ValueError, match="not all 0"):
+        rotation_share(lambda x: x, torch.ones(3, 2))
     with pytest.raises(ValueError, match="M of shape"):
         antisymmetric_share(np.ones((3, 2)))
     with pytest.raises(ValueError, match=r"f\(x\)"):

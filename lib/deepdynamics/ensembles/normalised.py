@@ -15,7 +15,7 @@ from torch.func import jacrev
 
 from deepdynamics import activations
 from deepdynamics._batched import mini_batches, per_run, run_seeds
-from deepdynamics._checks import count, one_of
+from deepdynamics._checks import count, not_negative, one_of, sizes
 from deepdynamics.activations import ActivationLike
 from deepdynamics.jacobian import top_singular
 from deepdynamics.networks import MLP, Seed, gaussian, generator
@@ -75,7 +75,7 @@ class NormalisedMLPs:
         seed: Seed | Sequence[int] = 0,
         dtype: torch.dtype | None = None,
     ):
-        self.runs, self.widths = count("runs", runs), tuple(widths)
+        self.runs, self.widths = count("runs", runs), sizes("widths", widths, fewest=2)
         self.normalisation = one_of("normalisation", normalisation, NORMALISATIONS)
         MLP(
             (1,) * len(self.widths), activation, weight_var=weight_var, bias_var=bias_var, seed=0
@@ -112,8 +112,9 @@ class NormalisedMLPs:
     ) -> Tensor:
         """Plain gradient descent on 1/(2n) Σ ‖f − y‖² over mini-batches of ``X`` (n, in), ``Y`` (n, C).
 
-        Losses (steps, runs), each before its update; inf from the step at which a run is no longer finite. Runs with
-        equal ``seed`` see the same batches.
+        Losses (steps, runs), each before its update; inf from the step at which a loss is no longer finite or passes
+        1e12. Runs with equal ``seed`` see the same batches. Raises ``ValueError`` for shapes that do not fit, numbers
+        that are not finite, negative rates, and a batch that is larger than the sample.
 
         >>> X = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
         >>> nets = NormalisedMLPs(2, (5, 30, 1), "relu", weight_var=2.0, seed=[7, 7])
@@ -122,9 +123,11 @@ class NormalisedMLPs:
         True
         """
         X, Y = self._inputs(X), torch.as_tensor(Y, dtype=self.parameters[0].dtype)
-        if len(Y) != len(X) or Y.shape[1:] != self.widths[-1:]:
-            raise ValueError(f"Y of shape {tuple(Y.shape)}: ({len(X)}, {self.widths[-1]}) is needed")
-        rates = torch.tensor(per_run("learning_rate", learning_rate, self.runs), dtype=X.dtype)
+        if len(Y) != len(X) or Y.shape[1:] != self.widths[-1:] or not torch.isfinite(Y).all():
+            raise ValueError(f"Y of shape {tuple(Y.shape)}: finite numbers ({len(X)}, {self.widths[-1]}) are needed")
+        steps, batch = count("steps", steps), count("batch", batch, most=len(X))
+        etas = not_negative("learning_rate", per_run("learning_rate", learning_rate, self.runs))
+        rates = torch.tensor(etas, dtype=X.dtype)
         losses = torch.full((steps, self.runs), torch.inf, dtype=X.dtype)
         alive = torch.arange(self.runs)
         seeds = per_run("seed", seed, self.runs)
@@ -172,7 +175,8 @@ class NormalisedMLPs:
         return torch.as_tensor(np.sort(values)[::-1].copy(), dtype=X.dtype)
 
     def _dual(self, parameters: Sequence[Tensor], X: Tensor) -> Tensor:
-        """J_θJ_θᵀ/n in float64, rows n·C + k: a sum over layers of products of two Gram matrices."""
+        """J_θJ_θᵀ/n, rows n·C + k, in float64 from products in the type of X: a sum over layers of products of two Gram
+        matrices."""
         last = _RULES[self.normalisation][1]
         weights, biases = parameters[::2], parameters[1::2]
         n, C = len(X), self.widths[-1]

@@ -141,7 +141,7 @@ def train(
     ones = X.new_ones(1, size)  # what a bias is multiplied by
     update = _Update((*stack.weights, *stack.biases), eta, size, optimiser)
     overwrite, phi = stack.in_place, stack.phi
-    at_the_top = _cross_entropy if loss == "cross_entropy" else _squared
+    at_the_top = {"cross_entropy": _cross_entropy, "squared": _squared}[loss]
     for batch in batches:
         batch = batch.to(X.device)
         kept: list[Tensor] = []

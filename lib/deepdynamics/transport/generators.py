@@ -76,9 +76,12 @@ def train_generators(
     seeds, rows = run_seeds(seed, runs), torch.arange(runs)[:, None]
     draws = {one: generator(one) for one in seeds}
     jumps = torch.tensor(per_run("skip", skip, runs), dtype=torch.float32)
+    scales = torch.tensor(per_run("readout", readout, runs), dtype=torch.float32)
+    if not ((jumps == 0) | (jumps == 1)).all() or not torch.isfinite(scales).all():
+        raise ValueError(f"skip = {skip}, readout = {readout}: True or False, and finite numbers, are allowed")
     g, f = _start(seeds, draws, d, d), _start(seeds, draws, d, 1)
     with torch.no_grad():
-        g[4] *= torch.tensor(per_run("readout", readout, runs), dtype=torch.float32)[:, None, None]
+        g[4] *= scales[:, None, None]
     adams = [torch.optim.Adam(w, lr=RATE, betas=(0.5, 0.99)) for w in (g, f)]
     soft, fake = torch.nn.functional.softplus, Generators(tuple(g), jumps)
     with torch.enable_grad():

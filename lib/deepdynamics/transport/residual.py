@@ -196,13 +196,19 @@ def train_residual(
     >>> bool(((trained.answers(trained.path(x)[-1]).argmax(-1) == y).double().mean(1) > 0.9).all())
     True
     """
-    points, classes, runs, d = tensor("x", x, nets.A).to(nets.A.dtype), tensor("y", y), len(nets.A), nets.A.shape[-1]
+    points, classes, runs, d = (
+        tensor("x", x, nets.A).to(nets.A.dtype),
+        labels("y", y).long(),
+        len(nets.A),
+        nets.A.shape[-1],
+    )
     if points.ndim != 3 or points.shape[::2] != (runs, d) or classes.shape != points.shape[:2]:
         found = f"x {tuple(points.shape)}, y {tuple(classes.shape)}"
         raise ValueError(f"{found}: ({runs}, n, {d}), ({runs}, n) are allowed")
     if points.shape[1] < BATCH:
         raise ValueError(f"{points.shape[1]} points: {BATCH}, a batch, or more are allowed")
-    labels("y", classes.flatten())
+    if not torch.isfinite(points).all() or classes.min() < 0 or classes.max() >= nets.C.shape[1]:
+        raise ValueError(f"x, y: finite points, and classes from 0 to {nets.C.shape[1] - 1}, are allowed")
     total, rows = count("steps", steps), torch.arange(runs)[:, None]
     A, b, B, C, c = (part.detach().clone().requires_grad_() for part in (nets.A, nets.b, nets.B, nets.C, nets.c))
     now, adam = ResidualFlows(A, b, B, C, c, nets.h), torch.optim.Adam([A, b, B, C, c], lr=RATE, fused=True)

@@ -28,7 +28,7 @@ def bend(path: Numbers) -> np.ndarray:
     >>> float(bend([[[0.0, 0.0]], [[1.0, 0.0]], [[1.0, 1.0]]]))  # round a corner
     2.0
     """
-    states = finite("path", path.detach() if isinstance(path, Tensor) else path)
+    states = finite("path", path)
     if states.ndim < 3 or len(states) < 2:
         raise ValueError(f"path of shape {states.shape}: (L + 1, …, n, d) with L >= 1 is allowed")
     action = (len(states) - 1) * np.square(np.diff(states, axis=0)).sum(-1).mean(-1).sum(0)
@@ -44,7 +44,7 @@ def random_pairing_cost(x: Numbers, y: Numbers) -> float:
     >>> random_pairing_cost([[0.0], [2.0]], [[0.0], [2.0]])
     2.0
     """
-    here, there = (finite(n, v.detach() if isinstance(v, Tensor) else v) for n, v in (("x", x), ("y", y)))
+    here, there = finite("x", x), finite("y", y)
     if here.ndim != 2 or there.ndim != 2 or here.shape[1] != there.shape[1] or 0 in (here.size, there.size):
         raise ValueError(f"x, y of shapes {here.shape}, {there.shape}: (n, d), (m, d) are allowed")
     return float(here.var(0).sum() + there.var(0).sum() + np.square(here.mean(0) - there.mean(0)).sum())
@@ -74,7 +74,7 @@ def antisymmetric_share(M: Numbers) -> Tensor:
     the derivative of a displacement it is 0 for every gradient, so for every optimal map, 1 for a rotation field, and
     (d - 1)/(2d) in the mean for random entries.
 
-    Raises ``ValueError`` for matrices that are not square.
+    Raises ``ValueError`` for matrices that are not square, and where all are 0.
 
     >>> float(antisymmetric_share([[[0.0, 1.0], [0.0, 0.0]]]))
     0.5
@@ -83,4 +83,7 @@ def antisymmetric_share(M: Numbers) -> Tensor:
     if matrices.ndim < 3 or matrices.shape[-1] != matrices.shape[-2]:
         raise ValueError(f"M of shape {tuple(matrices.shape)}: (…, n, d, d) is allowed")
     A = (matrices - matrices.mT) / 2
-    return A.square().sum((-1, -2)).mean(-1) / matrices.square().sum((-1, -2)).mean(-1)
+    whole = matrices.square().sum((-1, -2)).mean(-1)
+    if not (whole > 0).all():
+        raise ValueError("M: finite matrices that are not all 0 are allowed")
+    return A.square().sum((-1, -2)).mean(-1) / whole

@@ -82,18 +82,19 @@ def cell(width: int, depth: int, seeds: Sequence[int] = SEEDS) -> dict[str, xarr
     _, cut = train(width, depth, seeds, inside[:, 1:-1])
     found = {
         "accuracy": xarray.DataArray(accuracy, places | {"learning_rate": list(RATES)}),
-        "divergence": xarray.DataArray(_between(inside, cut, known=failed[:, 1:].any(1)), places),
+        "divergence": xarray.DataArray(_between(inside, cut, known=failed.any(1) & ~failed[:, 0]), places),
     }
     if width == WIDTHS[0]:
         tried = np.tile(2 / depth * REPEATED, (len(seeds), 1))
-        _, cut = train(width, depth, seeds, tried[:, 1:-1], repeat=True)
-        found["repeated"] = xarray.DataArray(_between(tried, cut, known=cut.any(1)), places)
+        _, cut = train(width, depth, seeds, tried[:, :-1], repeat=True)
+        known = cut.any(1) & ~cut[:, 0]
+        found["repeated"] = xarray.DataArray(_between(tried, cut[:, 1:], known), places)
     return found
 
 
 def _between(rates: NDArray[np.float64], failed: NDArray[np.bool_], known: ArrayLike) -> NDArray[np.float64]:
     """The middle, on a logarithmic scale, of the last rate that has not failed and the next: ``failed`` lacks the first
-    rate, which has not, and the last, which is taken to have. NaN where nothing is ``known``."""
+    rate, which has not, and the last, which is taken to have. NaN where it is not ``known`` that they are so."""
     place = np.where(failed.any(1), failed.argmax(1), failed.shape[1])[:, None]
     ends = np.take_along_axis(rates, np.concatenate([place, place + 1], 1), 1)
     return np.where(known, np.sqrt(ends.prod(1)), np.nan)
@@ -105,13 +106,13 @@ def sources() -> data.Provenance:
 
 
 def train(
-    width: int, depth: int, seeds: Sequence[int], rates: ArrayLike, *, norm: float = 1.0, repeat: bool = False
+    width: int, depth: int, seeds: Sequence[int], rates: ArrayLike, *, repeat: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Test accuracies and whether training has diverged, (seeds, rates) both, for ``rates`` (seeds, k).
 
-    ``norm`` is ‖x‖. ``repeat``: one image again and again, of the number of the seed, instead of all.
+    ``repeat``: one image again and again, of the number of the seed, instead of all.
     """
-    X, y, tested, answers = images(width, norm)
+    X, y, tested, answers = images(width)
     table = np.asarray(rates, dtype=np.float64)
     accuracy, failed = np.empty(table.shape, np.float32), np.empty(table.shape, bool)
     together = 1 if repeat else max(1, CHUNK // (table.shape[1] * width**2 * depth))
@@ -137,15 +138,15 @@ def train(
 
 
 @functools.lru_cache(maxsize=4)
-def images(width: int, norm: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def images(width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """500 images (n, width) with labels to learn from and 400 to test, less the mean image, through one orthonormal map
-    of 784 pixels onto ``width`` numbers, at ‖x‖ = ``norm``."""
+    of 784 pixels onto ``width`` numbers, at ‖x‖ = 1."""
     X, y, _ = data.load("fashion-mnist", "train", n=500, flatten=True)
     tested, answers, _ = data.load("fashion-mnist", "test", flatten=True)
     tested, answers = tested[:400], answers[:400]  # of the stand-in there are fewer
     turn = haar(width, X.shape[1], seed=0).float()
     inputs, others = ((images - X.mean(0)) @ turn.T for images in (X, tested))
-    X, tested = (norm * x / x.norm(dim=1, keepdim=True) for x in (inputs, others))
+    X, tested = (x / x.norm(dim=1, keepdim=True) for x in (inputs, others))
     return X, y, tested, answers
 
 

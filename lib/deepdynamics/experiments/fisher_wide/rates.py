@@ -79,13 +79,13 @@ def cell(normalisation: str, width: int, seed: int, rates: Sequence[float] = RAT
     return {name: xarray.DataArray(value) for name, value in found.items()}
 
 
-def networks(normalisation: str, width: int, seeds: list[int], activation: str = ACTIVATION) -> NormalisedMLPs:
+def networks(normalisation: str, width: int, seeds: list[int]) -> NormalisedMLPs:
     """The networks of the map, one for each seed; equal seeds are the same draw."""
     shape = (784, *(width,) * (DEPTH - 1), 10)
     return NormalisedMLPs(
         len(seeds),
         shape,
-        activation,
+        ACTIVATION,
         normalisation=normalisation,
         weight_var=WEIGHT_VAR,
         bias_var=BIAS_VAR,
@@ -109,7 +109,8 @@ def digits() -> tuple[torch.Tensor, torch.Tensor, data.Provenance]:
 
 def edges(stored: xarray.Dataset) -> xarray.DataArray:
     """The rate at which training ends, (normalisation, width, seed): the geometric mean of the first rate whose loss
-    after the epoch is above its start, and the one before; NaN where no rate of the grid is, or nothing was trained.
+    after the epoch is above its start, and the one before; NaN where no rate of the grid is, where the first one is
+    already, and where nothing was trained.
 
     >>> loss = xarray.DataArray([[1.0, 0.5, np.inf]], {"learning_rate": [1, 2, 8]}, ["seed", "learning_rate"])
     >>> float(edges(xarray.Dataset({"loss": loss, "start": ("seed", [2.0])}))[0])
