@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from deepdynamics._parametergram.parts import Factors, Part, Rows, factors_are_c
 from deepdynamics._parametergram.pieces import Entries, Layout, Piece, Product, Unsuited, layout
 from deepdynamics._parametergram.uses import Use, uses
 
-__all__ = ["Changed", "Layer", "Plan", "graph_bytes", "parts", "planned"]
+__all__ = ["Changed", "Layer", "Plan", "by_autograd", "graph_bytes", "parts", "planned"]
 
 _TOGETHER = 256  # rows that are differentiated at a time, as long as their signals
 _SIGNALS = 2**27  # have no more bytes
@@ -47,10 +47,11 @@ class Layer:
 @dataclass(frozen=True, eq=False)
 class Plan:
     """The layers of a network, in the order of its parameters, and what was seen: the uses, and how samples lie in
-    each; ``row`` is how many bytes the signals of one row have, ``nbytes`` is what a sample takes.
+    each; ``row`` is how many bytes the signals of one row have, ``nbytes`` is what a sample takes; ``signals`` bounds
+    the bytes of those that are sent back together, if they are more than one row.
 
-    >>> Plan((Layer(("weight", "bias"), "factors"),)).by_autograd().layers[1]
-    Layer(names=('bias',), way='autograd')
+    >>> Plan((Layer(("weight", "bias"), "factors"),)).layers[0].way
+    'factors'
     """
 
     layers: tuple[Layer, ...]
@@ -58,10 +59,7 @@ class Plan:
     lies: tuple[Layout | None, ...] = ()
     row: int = 0
     nbytes: int = 0
-
-    def by_autograd(self) -> Plan:
-        """The same parameters, each by itself, without any rule."""
-        return _alone([name for layer in self.layers for name in layer.names], self.nbytes)
+    signals: int = _SIGNALS
 
 
 def planned(network: Network, X: Tensor) -> Plan:
@@ -80,9 +78,22 @@ def planned(network: Network, X: Tensor) -> Plan:
     layers: list[Layer] = []
     for layer, good in zip(plan.layers, right, strict=True):
         layers += [layer] if good else [Layer((name,), "autograd") for name in layer.names]
-    held = sum(part.nbytes for part in found)
-    nbytes = (held + 2 * graph_bytes(network, X)) // len(X) + plan.row
+    held = sum(part.nbytes for part, good in zip(found, right, strict=True) if good) // len(X)
+    rejected = [name for layer, good in zip(plan.layers, right, strict=True) if not good for name in layer.names]
+    nbytes = held + _row_bytes(network, rejected) + _evaluated_bytes(network, X) + plan.row
     return Plan(tuple(layers), plan.kinds, plan.lies, plan.row, nbytes)
+
+
+def by_autograd(network: Network, X: Tensor) -> Plan:
+    """Each parameter by itself, without any rule, at samples X (n, …).
+
+    >>> from deepdynamics._parametergram.model import opened
+    >>> X = torch.ones(2, 3)
+    >>> by_autograd(opened(torch.nn.Linear(3, 2), X), X).layers[1]
+    Layer(names=('bias',), way='autograd')
+    """
+    nbytes = _row_bytes(network, network.parameters) + _evaluated_bytes(network, probe(X))
+    return replace(_alone(network.parameters), nbytes=nbytes)
 
 
 def parts(network: Network, plan: Plan, X: Tensor) -> list[Part]:
@@ -102,8 +113,18 @@ def parts(network: Network, plan: Plan, X: Tensor) -> list[Part]:
     return [ruled[layer.names[0]] if layer.way != "autograd" else Rows(rows[layer.names[0]]) for layer in plan.layers]
 
 
-def _alone(names: Iterable[str], nbytes: int = 0) -> Plan:
-    return Plan(tuple(Layer((name,), "autograd") for name in names), nbytes=nbytes)
+def _alone(names: Iterable[str]) -> Plan:
+    return Plan(tuple(Layer((name,), "autograd") for name in names))
+
+
+def _row_bytes(network: Network, names: Iterable[str]) -> int:
+    """Of the rows of these parameters, at one sample."""
+    return network.outputs * sum(network.parameters[name].nbytes for name in names)
+
+
+def _evaluated_bytes(network: Network, X: Tensor) -> int:
+    """What a sample of X takes while it is evaluated."""
+    return 2 * graph_bytes(network, X) // len(X)
 
 
 # The plan -------------------------------------------------------------------------------------------------------------
@@ -314,7 +335,7 @@ class _Signals:
         edges = [GradientEdge(use.node, 0) for use in found]
         needed = sorted({at for own in self.pieces.values() for at, _ in own})
         joined = {name for layer in plan.layers if layer.way == "factors" for name in layer.names[1:]}
-        chunk = max(1, min(_TOGETHER, _SIGNALS // max(1, plan.row)) // n)
+        chunk = max(1, min(_TOGETHER, plan.signals // max(1, plan.row)) // n)
         for start in range(0, C, chunk):
             size = min(chunk, C - start)
             u = value.new_zeros(size, n, C)
@@ -368,12 +389,15 @@ def _rows_by_autograd(network: Network, names: list[str], X: Tensor) -> dict[str
     if not names:
         return {}
     parameters = [network.parameters[name] for name in names]
-    rows: dict[str, list[Tensor]] = {name: [] for name in names}
-    for x in X:
+    rows: dict[str, Tensor] = {}
+    for s, x in enumerate(X):
         value = network(x[None])[0]
         C = len(value)
         units = torch.eye(C, dtype=value.dtype, device=value.device)
         found = _sent_back(value, parameters, units) if value.requires_grad else [None] * len(names)
         for name, p, own in zip(names, parameters, found, strict=True):
-            rows[name].append(value.new_zeros(C, p.numel()) if own is None else own.reshape(C, -1))
-    return {name: torch.stack(own) for name, own in rows.items()}
+            if name not in rows:
+                rows[name] = value.new_zeros(len(X), C, p.numel())
+            if own is not None:
+                rows[name][s] = own.reshape(C, -1)
+    return rows

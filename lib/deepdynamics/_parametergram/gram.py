@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from deepdynamics._checks import Numbers, number, positive
-from deepdynamics._parametergram.blocks import Changed, Plan, parts, planned
+from deepdynamics._parametergram.blocks import Changed, Plan, by_autograd, parts, planned
 from deepdynamics._parametergram.model import Network, opened, samples
 from deepdynamics._parametergram.parts import Part, Rows
 
 __all__ = ["LayerJacobian", "ParameterGram", "layer_jacobians", "parameter_gram", "ways"]
 
+_SIGNALS = 1 / 8  # of the memory is for signals on their way
 _STRIPES = 8  # of a symmetric matrix, of which one half is computed: 9/16 of the work
 
 
@@ -86,7 +87,7 @@ def parameter_gram(model: nn.Module, X: Numbers, Y: Numbers | None = None, *, me
     try:
         found = _blocks(network, plan, X, other, memory)
     except Changed:
-        plan = plan.by_autograd()
+        plan = by_autograd(network, X)
         found = _blocks(network, plan, X, other, memory)
     return ParameterGram(found, _ways(network, plan))
 
@@ -123,7 +124,7 @@ def layer_jacobians(model: nn.Module, X: Numbers) -> list[LayerJacobian]:
     try:
         found = parts(network, plan, X)
     except Changed:
-        plan = plan.by_autograd()
+        plan = by_autograd(network, X)
         found = parts(network, plan, X)
     return [
         LayerJacobian(layer.names, tuple(network.parameters[name].shape for name in layer.names), layer.way, part)
@@ -152,7 +153,8 @@ def _blocks(network: Network, plan: Plan, X: Tensor, Y: Tensor | None, memory: f
     """The whole matrix: most of the memory holds a block of rows, beside which small blocks of columns pass."""
     columns = X if Y is None else Y
     n, m, C = len(X), len(columns), network.outputs
-    fits = memory // max(1, plan.nbytes)
+    plan = replace(plan, signals=min(plan.signals, int(_SIGNALS * memory)))
+    fits = (1 - _SIGNALS) * memory // max(1, plan.nbytes)
     whole = fits >= (n if Y is None else n + m)
     held, passing = (n, m) if whole else (max(1, int(0.8 * fits)), max(1, int(0.2 * fits)))
     gram: Tensor | None = None
