@@ -1,8 +1,8 @@
 """A network's Jacobian with respect to its parameters, at some samples, layer by layer.
 
-How each layer is treated is planned once, on two samples (and two more for each layer that was off at them), and there
-every layer's Jᵀu is compared with autograd's gradient: a rule that does not tell the whole truth (a parameter that is used where no rule sees it, samples
-that lie otherwise than thought) is not used, and the layer's rows come from autograd, sample by sample.
+How each layer is treated is planned once, on two samples and, for layers that are off at both, on later ones. There
+every layer's Jᵀu is compared with autograd's gradient. A rule that misses something (a parameter that is used where no
+rule sees it, samples that lie otherwise than thought) is dropped: the layer's rows come from autograd, sample by sample.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, saved_tensors_hooks
+from torch.autograd.graph import GradientEdge
 
-from deepdynamics._parametergram.model import Network, probe
+from deepdynamics._parametergram.model import Network, graph_bytes, probe
 from deepdynamics._parametergram.parts import Factors, Part, Rows, factors_are_cheaper
 from deepdynamics._parametergram.pieces import Entries, Layout, Piece, Product, Unsuited, layout
 from deepdynamics._parametergram.uses import Use, uses
 
-__all__ = ["Changed", "Layer", "Plan", "by_autograd", "graph_bytes", "parts", "planned"]
+__all__ = ["Changed", "Layer", "Plan", "by_autograd", "parts", "planned"]
 
 _TOGETHER = 256  # rows that are differentiated at a time, as long as their signals
 _SIGNALS = 2**27  # have no more bytes
@@ -105,11 +105,11 @@ def parts(network: Network, plan: Plan, X: Tensor) -> list[Part]:
     >>> parts(network, planned(network, X), X)[0].signals.shape
     torch.Size([2, 2, 1, 2])
     """
-    by_autograd = [name for layer in plan.layers if layer.way == "autograd" for name in layer.names]
+    without = [name for layer in plan.layers if layer.way == "autograd" for name in layer.names]
     with network.recording(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of operations that are not vectorised
-        rows = _rows_by_autograd(network, by_autograd, X)
-        ruled = _by_signals(network, plan, X) if len(by_autograd) < len(network.parameters) else {}
+        rows = _rows_by_autograd(network, without, X)
+        ruled = _by_signals(network, plan, X) if len(without) < len(network.parameters) else {}
     return [ruled[layer.names[0]] if layer.way != "autograd" else Rows(rows[layer.names[0]]) for layer in plan.layers]
 
 
@@ -268,28 +268,6 @@ def _gradients(value: Tensor, parameters: list[Tensor], u: Tensor) -> list[Tenso
 def _draw(like: Tensor) -> Tensor:
     draws = torch.Generator().manual_seed(0)
     return torch.randn(like.shape, generator=draws, dtype=torch.float64).to(like)
-
-
-def graph_bytes(network: Network, X: Tensor) -> int:
-    """What autograd keeps of one evaluation at X, in bytes, parameters aside.
-
-    >>> from deepdynamics._parametergram.model import opened
-    >>> X = torch.ones(2, 3)
-    >>> graph_bytes(opened(torch.nn.Linear(3, 2), X), X)  # the six inputs and the four outputs
-    40
-    """
-    sizes: dict[int, int] = {}
-    own = {p.untyped_storage().data_ptr() for p in network.parameters.values()}
-
-    def pack(t: Tensor) -> Tensor:
-        storage = t.untyped_storage()
-        if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return t.detach()  # an output that its own node keeps would never be freed
-
-    with network.recording(), saved_tensors_hooks(pack, lambda t: t):
-        value = network(X)
-    return sum(sizes.values()) + int(value.nbytes)
 
 
 # A block of samples ---------------------------------------------------------------------------------------------------

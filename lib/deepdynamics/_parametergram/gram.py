@@ -70,8 +70,9 @@ def parameter_gram(model: nn.Module, X: Numbers, Y: Numbers | None = None, *, me
     """J(X) J(Y)ᵀ, (n·C, m·C), of the derivatives of the model's C outputs at samples X (n, …) and Y (m, …; X where it
     is None) with respect to all its parameters, in their own parametrisation; rows n·C + k.
 
-    ``memory``, in bytes, bounds what is held beside the result, at one sample of X and one of Y at least: samples are
-    taken in blocks, and what does not fit is computed again for each block of the others.
+    ``memory``, in bytes, is for derivatives and evaluations, of one sample of X and one of Y at least: samples are
+    taken in blocks, and what does not fit is computed again for each block of the others. Copies in passing come on
+    top, less than as much again in the networks that are measured.
 
     Raises ``ValueError`` for a model that is not in evaluation mode or has no real parameters, samples that it does
     not take or does not treat as separate, and a memory that is not positive.

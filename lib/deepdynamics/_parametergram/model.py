@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from deepdynamics._checks import Numbers, parameter, plain, tensor
 from deepdynamics.jacobian.inputs import Map, at_input, evaluated, on_a_copy
 
-__all__ = ["Network", "opened", "probe", "samples"]
+__all__ = ["Network", "graph_bytes", "opened", "probe", "samples"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +108,27 @@ def probe(X: Tensor) -> Tensor:
             [2, 1]])
     """
     return X[:2] if len(X) > 1 else torch.stack([X[0], X[0].flatten().flip(0).view_as(X[0])])
+
+
+def graph_bytes(network: Network, X: Tensor) -> int:
+    """What autograd keeps of one evaluation at X, in bytes, parameters aside.
+
+    >>> X = torch.ones(2, 3)
+    >>> graph_bytes(opened(torch.nn.Linear(3, 2), X), X)  # the six inputs and the four outputs
+    40
+    """
+    sizes: dict[int, int] = {}
+    own = {p.untyped_storage().data_ptr() for p in network.parameters.values()}
+
+    def pack(t: Tensor) -> Tensor:
+        storage = t.untyped_storage()
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return t.detach()  # an output that its own node keeps would never be freed
+
+    with network.recording(), saved_tensors_hooks(pack, lambda t: t):
+        value = network(X)
+    return sum(sizes.values()) + int(value.nbytes)
 
 
 def _by_sample(f: Map, X: Tensor) -> Tensor | None:

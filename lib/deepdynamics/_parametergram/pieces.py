@@ -101,10 +101,6 @@ class Product:
     positions_last: bool
     layout: Layout
 
-    @property
-    def nbytes(self) -> int:
-        return int(self.inputs.nbytes)
-
     def signals(self, raw: Tensor) -> Tensor:
         """Signals (n, c, S, o) of raw ones (c, *shape of the node's value)."""
         parts = self.layout.split(raw, len(self.inputs))
@@ -151,10 +147,6 @@ class Entries:
     other: Tensor | float
     layout: Layout
 
-    @property
-    def nbytes(self) -> int:
-        return int(self.other.nbytes) if isinstance(self.other, Tensor) else 0
-
     def rows(self, raw: Tensor) -> Tensor:
         """Rows (n, c, entries of the parameter)."""
         beside = self.layout.spread(self.shape, raw.ndim - 1)
@@ -175,10 +167,6 @@ class GroupedKernel:
     inputs: Tensor
     factor: float
     layout: Layout
-
-    @property
-    def nbytes(self) -> int:
-        return int(self.inputs.nbytes)
 
     def rows(self, raw: Tensor) -> Tensor:
         """Rows (n, c, entries of the parameter)."""

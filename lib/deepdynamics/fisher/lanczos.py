@@ -12,8 +12,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
 from deepdynamics._checks import Array, Numbers, number, positive
-from deepdynamics._parametergram.blocks import graph_bytes
-from deepdynamics._parametergram.model import Network, opened, samples
+from deepdynamics._parametergram.model import Network, graph_bytes, opened, samples
 from deepdynamics.fisher.losses import Weighing
 from deepdynamics.jacobian.linearise import plain_kernels
 from deepdynamics.networks import Seed, generator
