@@ -2,7 +2,8 @@
 
 How each layer is treated is planned once, on two samples and, for layers that are off at both, on later ones. There
 every layer's Jᵀu is compared with autograd's gradient. A rule that misses something (a parameter that is used where no
-rule sees it, samples that lie otherwise than thought) is dropped: the layer's rows come from autograd, sample by sample.
+rule sees it, samples that lie otherwise than thought) is dropped: that layer's rows come from autograd, one sample at a
+time.
 """
 
 from __future__ import annotations

@@ -134,8 +134,6 @@ def layer_jacobians(model: nn.Module, X: Numbers) -> list[LayerJacobian]:
 
 
 def _prepared(model: nn.Module, X: Numbers) -> tuple[Network, Tensor, Plan]:
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model = {model!r}: a torch.nn.Module is allowed")
     found = samples("X", X, model)
     network = opened(model, found)
     return network, found, planned(network, found)

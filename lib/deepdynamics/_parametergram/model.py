@@ -59,11 +59,14 @@ def samples(name: str, X: Numbers, model: nn.Module) -> Tensor:
     """``X`` (n, …) as a tensor that ``model`` can take: integers where it is a tensor of integers, or an array and the
     model has an embedding; finite floating point numbers otherwise.
 
-    Raises ``ValueError`` that calls it ``name`` for anything else, and for no samples.
+    Raises ``ValueError`` that calls it ``name`` for anything else, and for no samples; and for a model that is no
+    module.
 
     >>> samples("X", [[1, 2]], nn.Linear(2, 1)), samples("X", [[1, 2]], nn.Embedding(3, 1))
     (tensor([[1., 2.]]), tensor([[1, 2]]))
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model = {model!r}: a torch.nn.Module is allowed")
     if not isinstance(X, Tensor) and any(isinstance(part, nn.Embedding | nn.EmbeddingBag) for part in model.modules()):
         numbers = np.asarray(plain(X))
         X = torch.from_numpy(numbers.copy()) if numbers.dtype.kind in "iu" else X
@@ -76,7 +79,7 @@ def samples(name: str, X: Numbers, model: nn.Module) -> Tensor:
 def opened(model: nn.Module, X: Tensor) -> Network:
     """``model`` looked at on the first of the samples X (n, …).
 
-    Raises ``ValueError`` for what is no module, has no real parameters, is in training mode with dropout or batch
+    Raises ``ValueError`` for a module that has no real parameters, is in training mode with dropout or batch
     statistics, or cannot be computed sample by sample.
 
     >>> opened(nn.Dropout(), torch.ones(1, 2))
@@ -84,7 +87,7 @@ def opened(model: nn.Module, X: Tensor) -> Network:
         ...
     ValueError: model = Dropout(p=0.5, inplace=False): a torch.nn.Module with floating point parameters is allowed
     """
-    if not isinstance(model, nn.Module) or not any(p.is_floating_point() for p in model.parameters()):
+    if not any(p.is_floating_point() for p in model.parameters()):
         raise ValueError(f"model = {model!r}: a torch.nn.Module with floating point parameters is allowed")
     if any(t.is_inference() for t in (*model.parameters(), *model.buffers())):
         model = copy.deepcopy(model)
