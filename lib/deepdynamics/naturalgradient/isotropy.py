@@ -90,8 +90,8 @@ def _active(activation: ActivationLike) -> float:
 
 
 def _slopes(found: Array) -> Array:
-    """Slopes at growing distances from 0, without zeros at the end that are the underflow of a tail: they follow a slope
-    that is as good as zero, and no kink."""
+    """Slopes at growing distances from 0, without zeros at the end that are the underflow of a tail: they follow a
+    slope that is as good as zero, and no kink."""
     known = np.flatnonzero(found)
     if len(known) and abs(found[known[-1]]) < 1e-6 * np.abs(found[known]).max():
         return found[: known[-1] + 1]
