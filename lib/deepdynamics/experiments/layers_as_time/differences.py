@@ -1,0 +1,141 @@
+"""Differences of two images on their way through a network, in units of the typical distance of two images there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepdynamics import activations, jacobian
+from deepdynamics.networks import MLP
+
+__all__ = ["differences", "expected_gains", "reach", "relative_gains", "shuffled", "stretches", "tangent_gains"]
+
+ANY, SAME, OTHER, ONES, NOISE = "any two images", "same digit", "different digits", "like ones", "noise"
+Pairs = Mapping[str, tuple[Tensor, Tensor]]
+Gains = dict[str, NDArray[np.float64]]
+
+
+def differences(images: Tensor, labels: Tensor, part: int, parts: int, *, count: int = 400) -> dict[str, tuple[Tensor, Tensor]]:
+    """Pairs of images of five kinds, each (n, in) twice, of the images ``part``, ``part + parts``, …
+
+    "any two images", "same digit" and "different digits": ``count`` pairs drawn at random with the seed ``part``. "like
+    ones": every one of the part with the one of all ``images`` that is nearest to it. "noise": the first images of "same
+    digit" and a step of white noise from there, as long as the difference that it replaces.
+    """
+    draw = torch.Generator().manual_seed(part)
+    own, digit = images[part::parts], labels[part::parts]
+    i, j = torch.randint(len(own), (2, 40 * count), generator=draw)
+    i, j = i[i != j], j[i != j]
+    same = digit[i] == digit[j]
+    kinds = {ANY: slice(None), SAME: same, OTHER: ~same}
+    pairs = {kind: (own[i[which][:count]], own[j[which][:count]]) for kind, which in kinds.items()}
+    ones, every = own[digit == 1], images[labels == 1]
+    apart = torch.cdist(ones, every)
+    apart[(ones[:, None] == every).all(-1)] = torch.inf
+    pairs[ONES] = ones, every[apart.argmin(1)]
+    a, b = pairs[SAME]
+    step = torch.randn(a.shape, generator=draw, dtype=a.dtype)
+    pairs[NOISE] = a, a + step * ((b - a).norm(dim=1) / step.norm(dim=1))[:, None]
+    return pairs
+
+
+def relative_gains(nets: Sequence[MLP], pairs: Sequence[Pairs]) -> Gains:
+    """By how much the differences of each kind change, in units of the typical distance of two images, (nets, depth + 1).
+
+    The root mean square distance of the pairs of a kind in layer l, over that of "any two images" in layer l, is
+    divided by the same at the input. 1 everywhere for a kind that changes as all others do, whatever the scale of a
+    layer. Each network has its own pairs.
+    """
+    return _gathered([_relative(found, found[ANY]) for found in map(_distances, nets, pairs)])
+
+
+def tangent_gains(nets: Sequence[MLP], pairs: Sequence[Pairs]) -> Gains:
+    """As :func:`relative_gains`, for what the Jacobian at the first image of a pair makes of the difference at the
+    input; the unit is the actual distance of any two images."""
+    return _gathered(
+        [_relative(_carried(net, own), _distances(net, own)[ANY]) for net, own in zip(nets, pairs, strict=True)]
+    )
+
+
+def expected_gains(
+    pairs: Sequence[Pairs], widths: Sequence[int], activation: str, *, weight_var: float, bias_var: float
+) -> Gains:
+    """As :func:`relative_gains`, by mean field theory: of an infinitely wide random network with a linear last layer.
+
+    The mean squares and the overlap of two images follow q ← σ_w² E φ(u)φ(v) + σ_b² for every pair.
+    """
+    phi, gains = activations.get(activation), []
+    for own in pairs:
+        found = {}
+        for kind, (a, b) in own.items():
+            A, B = (side.double().numpy() for side in (a, b))
+            overlaps, squares = np.stack([(A * A).mean(1), (B * B).mean(1), (A * B).mean(1)]), [((A - B) ** 2).sum(1)]
+            for layer, width in enumerate(widths[1:], start=2):
+                q = weight_var * overlaps + bias_var
+                last = layer == len(widths)
+                overlaps = q if last else np.stack([*phi.second_moment(q[:2]), phi.covariance(*q)])
+                squares.append(width * (overlaps[0] + overlaps[1] - 2 * overlaps[2]))
+            found[kind] = np.sqrt(np.mean(squares, axis=1))
+        gains.append(_relative(found, found[ANY]))
+    return _gathered(gains)
+
+
+def stretches(nets: Sequence[MLP], pairs: Sequence[Pairs], *, images: int = 20) -> list[NDArray[np.float64]]:
+    """The singular values of J_{0→l} at the first ``images`` of each network, in units of the typical distance of two
+    images: s · D_0/D_l. One array (nets, images, width of l) for every l from 1 on."""
+    layers: list[list[NDArray[np.float64]]] = [[] for _ in nets[0].layers]
+    for net, own in zip(nets, pairs, strict=True):
+        unit = _distances(net, {ANY: own[ANY]})[ANY]
+        for layer, found in enumerate(layers, start=1):
+            J = jacobian.mlp_jacobians(net, own[ANY][0][:images], layer)
+            found.append(jacobian.gram_singular_values(J).numpy() * unit[0] / unit[layer])
+    return [np.stack(found) for found in layers]
+
+
+def shuffled(net: MLP, seed: int) -> MLP:
+    """A copy whose weights are the same numbers in another order: shuffled within each matrix and each bias vector."""
+    draw, copied = torch.Generator().manual_seed(seed), copy.deepcopy(net)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            order = torch.randperm(parameter.numel(), generator=draw)
+            parameter.copy_(parameter.flatten()[order].view_as(parameter))
+    return copied
+
+
+def reach(net: MLP, pair: tuple[Tensor, Tensor], level: float = 0.1) -> float:
+    """The fraction of the way from the first images to the second at which the median relative error of the linear
+    prediction of the output reaches ``level``."""
+    a, b = pair
+    start, linear = net.states(a)[-1], jacobian.pushforward(net.layers, a, b - a)[-1]
+    fractions, errors = np.geomspace(0.01, 1, 13), []
+    for fraction in fractions.tolist():
+        moved = net.states(a + fraction * (b - a))[-1] - start
+        errors.append(float(((moved - fraction * linear).norm(dim=1) / moved.norm(dim=1)).median()))
+    return float(np.exp(np.interp(np.log(level), np.log(errors), np.log(fractions))))
+
+
+def _distances(net: MLP, pairs: Pairs) -> Gains:
+    """The root mean square distance of the pairs of each kind, at the input and after every layer, (depth + 1,)."""
+    ways = {kind: zip(net.states(a), net.states(b), strict=True) for kind, (a, b) in pairs.items()}
+    return {kind: _rms([s - t for s, t in way]) for kind, way in ways.items()}
+
+
+def _carried(net: MLP, pairs: Pairs) -> Gains:
+    return {kind: _rms([b - a, *jacobian.pushforward(net.layers, a, b - a)]) for kind, (a, b) in pairs.items()}
+
+
+def _relative(lengths: Gains, unit: NDArray[np.float64]) -> Gains:
+    return {kind: length / unit * unit[0] / length[0] for kind, length in lengths.items()}
+
+
+def _gathered(gains: Sequence[Gains]) -> Gains:
+    return {kind: np.stack([found[kind] for found in gains]) for kind in gains[0]}
+
+
+def _rms(steps: Sequence[Tensor]) -> NDArray[np.float64]:
+    return np.array([float(step.square().sum(1).mean().sqrt()) for step in steps])
