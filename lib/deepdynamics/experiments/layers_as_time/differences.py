@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepdynamics import activations, jacobian
+from deepdynamics import activations, jacobian, linearprobe
 from deepdynamics.networks import MLP
 
-__all__ = ["differences", "expected_gains", "reach", "relative_gains", "shuffled", "stretches", "tangent_gains"]
+__all__ = ["differences", "expected_gains", "reach", "reading_errors", "relative_gains", "shuffled", "stretches", "tangent_gains"]
 
 ANY, SAME, OTHER, ONES, NOISE = "any two images", "same digit", "different digits", "like ones", "noise"
 Pairs = Mapping[str, tuple[Tensor, Tensor]]
@@ -95,6 +95,24 @@ def stretches(nets: Sequence[MLP], pairs: Sequence[Pairs], *, images: int = 20) 
             J = jacobian.mlp_jacobians(net, own[ANY][0][:images], layer)
             found.append(jacobian.gram_singular_values(J).numpy() * unit[0] / unit[layer])
     return [np.stack(found) for found in layers]
+
+
+def reading_errors(
+    codes: Sequence[Callable[[Tensor], Tensor]],
+    known: tuple[Tensor, Tensor],
+    new: tuple[Tensor, Tensor],
+    *,
+    digits: tuple[int, int],
+) -> NDArray[np.float64]:
+    """The share of two digits that a ridge regression on each of the ``codes`` misreads, (len(codes),). All readers
+    are fitted to the ``known`` images and labels; of the ``new`` ones each gets a part of its own."""
+    wanted = torch.tensor(digits)
+    (X, y), (Z, z) = ((images[torch.isin(labels, wanted)], labels[torch.isin(labels, wanted)]) for images, labels in (known, new))
+    found = []
+    for part, code in enumerate(codes):
+        own = slice(part, None, len(codes))
+        found.append(1 - float(linearprobe.ridge_accuracy(code(X)[None], y, code(Z[own])[None], z[own])[0]))
+    return np.array(found)
 
 
 def shuffled(net: MLP, seed: int) -> MLP:
