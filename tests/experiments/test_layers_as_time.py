@@ -15,7 +15,7 @@ WIDTHS = (12, 30, 30, 4)
 @pytest.fixture(scope="module")
 def pictures():
     draw = torch.Generator().manual_seed(0)
-    return torch.rand(200, 12, generator=draw), torch.arange(200) % 4
+    return torch.rand(200, 12, generator=draw), torch.randint(4, (200,), generator=draw)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,9 @@ def test_pairs_are_of_their_kind(pictures, pairs):
             assert a.shape == b.shape and bool(((a - b).norm(dim=1) > 0).all())
             assert bool(torch.isin(a, pictures[0][part::2]).all()), kind
         assert bool((labels_of(pictures, own["same digit"][0]) == labels_of(pictures, own["same digit"][1])).all())
-        assert bool((labels_of(pictures, own["different digits"][0]) != labels_of(pictures, own["different digits"][1])).all())
+        assert bool(
+            (labels_of(pictures, own["different digits"][0]) != labels_of(pictures, own["different digits"][1])).all()
+        )
         a, b = own["same digit"]
         start, end = own["noise"]
         assert torch.allclose((end - start).norm(dim=1), (b - a).norm(dim=1)) and torch.equal(start, a)
@@ -70,7 +72,10 @@ def test_tangent_of_a_linear_network_is_exact(pairs):
 def test_gains_of_wide_networks_are_expected(pairs):
     wide = (12, 3000, 3000, 3000)
     nets = [MLP(wide, "tanh", weight_var=1.5, bias_var=0.1, seed=seed) for seed in range(2)]
-    found, expected = diff.relative_gains(nets, pairs), diff.expected_gains(pairs, wide, "tanh", weight_var=1.5, bias_var=0.1)
+    found, expected = (
+        diff.relative_gains(nets, pairs),
+        diff.expected_gains(pairs, wide, "tanh", weight_var=1.5, bias_var=0.1),
+    )
     assert all(np.allclose(found[kind], expected[kind], rtol=0.03) for kind in found)
     assert abs(expected["noise"][0, -1] - 1) > 0.02
 
@@ -79,7 +84,9 @@ def test_stretches_are_singular_values_in_their_unit(nets, pairs):
     found = diff.stretches(nets, pairs, images=3)
     assert [layer.shape for layer in found] == [(2, 3, 12), (2, 3, 12), (2, 3, 4)]
     a, b = pairs[1]["any two images"]
-    D = [float((s - t).square().sum(1).mean().sqrt()) for s, t in zip(nets[1].states(a), nets[1].states(b), strict=True)]
+    D = [
+        float((s - t).square().sum(1).mean().sqrt()) for s, t in zip(nets[1].states(a), nets[1].states(b), strict=True)
+    ]
     assert np.allclose(found[2][1, 2], jacobian.singular_values(nets[1], a[2]) * D[0] / D[3], rtol=1e-4)
 
 

@@ -13,14 +13,25 @@ from torch import Tensor
 from deepdynamics import activations, jacobian, linearprobe
 from deepdynamics.networks import MLP
 
-__all__ = ["differences", "expected_gains", "reach", "reading_errors", "relative_gains", "shuffled", "stretches", "tangent_gains"]
+__all__ = [
+    "differences",
+    "expected_gains",
+    "reach",
+    "reading_errors",
+    "relative_gains",
+    "shuffled",
+    "stretches",
+    "tangent_gains",
+]
 
 ANY, SAME, OTHER, ONES, NOISE = "any two images", "same digit", "different digits", "like ones", "noise"
 Pairs = Mapping[str, tuple[Tensor, Tensor]]
 Gains = dict[str, NDArray[np.float64]]
 
 
-def differences(images: Tensor, labels: Tensor, part: int, parts: int, *, count: int = 400) -> dict[str, tuple[Tensor, Tensor]]:
+def differences(
+    images: Tensor, labels: Tensor, part: int, parts: int, *, count: int = 400
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Pairs of images of five kinds, each (n, in) twice, of the images ``part``, ``part + parts``, …
 
     "any two images", "same digit" and "different digits": ``count`` pairs drawn at random with the seed ``part``. "like
@@ -107,7 +118,9 @@ def reading_errors(
     """The share of two digits that a ridge regression on each of the ``codes`` misreads, (len(codes),). All readers
     are fitted to the ``known`` images and labels; of the ``new`` ones each gets a part of its own."""
     wanted = torch.tensor(digits)
-    (X, y), (Z, z) = ((images[torch.isin(labels, wanted)], labels[torch.isin(labels, wanted)]) for images, labels in (known, new))
+    (X, y), (Z, z) = (
+        (images[torch.isin(labels, wanted)], labels[torch.isin(labels, wanted)]) for images, labels in (known, new)
+    )
     found = []
     for part, code in enumerate(codes):
         own = slice(part, None, len(codes))
@@ -129,7 +142,7 @@ def reach(net: MLP, pair: tuple[Tensor, Tensor], level: float = 0.1) -> float:
     """The fraction of the way from the first images to the second at which the median relative error of the linear
     prediction of the output reaches ``level``."""
     a, b = pair
-    start, linear = net.states(a)[-1], jacobian.pushforward(net.layers, a, b - a)[-1]
+    start, linear = net.states(a)[-1], _pushed(net, a, b - a)[-1]
     fractions, errors = np.geomspace(0.01, 1, 13), []
     for fraction in fractions.tolist():
         moved = net.states(a + fraction * (b - a))[-1] - start
@@ -144,7 +157,18 @@ def _distances(net: MLP, pairs: Pairs) -> Gains:
 
 
 def _carried(net: MLP, pairs: Pairs) -> Gains:
-    return {kind: _rms([b - a, *jacobian.pushforward(net.layers, a, b - a)]) for kind, (a, b) in pairs.items()}
+    return {kind: _rms(_pushed(net, a, b - a)) for kind, (a, b) in pairs.items()}
+
+
+@torch.no_grad()
+def _pushed(net: MLP, x: Tensor, v: Tensor) -> list[Tensor]:
+    """v and what the Jacobians at x make of it, layer by layer (:func:`jacobian.pushforward` for any network, unchecked
+    and ten times as fast)."""
+    steps = [v]
+    for layer in net.layers:
+        x, v = torch.func.jvp(layer, (x,), (v,))
+        steps.append(v)
+    return steps
 
 
 def _relative(lengths: Gains, unit: NDArray[np.float64]) -> Gains:
