@@ -29,14 +29,12 @@ Pairs = Mapping[str, tuple[Tensor, Tensor]]
 Gains = dict[str, NDArray[np.float64]]
 
 
-def differences(
-    images: Tensor, labels: Tensor, part: int, parts: int, *, count: int = 400
-) -> dict[str, tuple[Tensor, Tensor]]:
+def differences(images: Tensor, labels: Tensor, part: int, parts: int, *, count: int = 400) -> Pairs:
     """Pairs of images of five kinds, each (n, in) twice, of the images ``part``, ``part + parts``, …
 
     "any two images", "same digit" and "different digits": ``count`` pairs drawn at random with the seed ``part``. "like
-    ones": every one of the part with the one of all ``images`` that is nearest to it. "noise": the first images of "same
-    digit" and a step of white noise from there, as long as the difference that it replaces.
+    ones": every one of the part with the one of all ``images`` that is nearest to it. "noise": the first images of
+    "same digit" and a step of white noise from there, as long as the difference that it replaces.
     """
     draw = torch.Generator().manual_seed(part)
     own, digit = images[part::parts], labels[part::parts]
@@ -56,7 +54,7 @@ def differences(
 
 
 def relative_gains(nets: Sequence[MLP], pairs: Sequence[Pairs]) -> Gains:
-    """By how much the differences of each kind change, in units of the typical distance of two images, (nets, depth + 1).
+    """By how much differences of each kind change, in units of the typical distance of two images, (nets, depth + 1).
 
     The root mean square distance of the pairs of a kind in layer l, over that of "any two images" in layer l, is
     divided by the same at the input. 1 everywhere for a kind that changes as all others do, whatever the scale of a
@@ -85,11 +83,12 @@ def expected_gains(
         found = {}
         for kind, (a, b) in own.items():
             A, B = (side.double().numpy() for side in (a, b))
-            overlaps, squares = np.stack([(A * A).mean(1), (B * B).mean(1), (A * B).mean(1)]), [((A - B) ** 2).sum(1)]
+            overlaps = np.stack([(A * A).mean(1), (B * B).mean(1), (A * B).mean(1)])
+            squares = [((A - B) ** 2).sum(1)]
             for layer, width in enumerate(widths[1:], start=2):
                 q = weight_var * overlaps + bias_var
                 last = layer == len(widths)
-                overlaps = q if last else np.stack([*phi.second_moment(q[:2]), phi.covariance(*q)])
+                overlaps = q if last else np.vstack([phi.second_moment(q[:2]), phi.covariance(q[0], q[1], q[2])])
                 squares.append(width * (overlaps[0] + overlaps[1] - 2 * overlaps[2]))
             found[kind] = np.sqrt(np.mean(squares, axis=1))
         gains.append(_relative(found, found[ANY]))
@@ -118,9 +117,7 @@ def reading_errors(
     """The share of two digits that a ridge regression on each of the ``codes`` misreads, (len(codes),). All readers
     are fitted to the ``known`` images and labels; of the ``new`` ones each gets a part of its own."""
     wanted = torch.tensor(digits)
-    (X, y), (Z, z) = (
-        (images[torch.isin(labels, wanted)], labels[torch.isin(labels, wanted)]) for images, labels in (known, new)
-    )
+    (X, y), (Z, z) = ((x[torch.isin(of, wanted)], of[torch.isin(of, wanted)]) for x, of in (known, new))
     found = []
     for part, code in enumerate(codes):
         own = slice(part, None, len(codes))
@@ -166,7 +163,7 @@ def _pushed(net: MLP, x: Tensor, v: Tensor) -> list[Tensor]:
     and ten times as fast)."""
     steps = [v]
     for layer in net.layers:
-        x, v = torch.func.jvp(layer, (x,), (v,))
+        x, v = torch.func.jvp(layer, (x,), (v,))  # type: ignore[misc]
         steps.append(v)
     return steps
 
