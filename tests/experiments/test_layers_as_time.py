@@ -20,7 +20,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def pairs(pictures):
-    return [diff.differences(*pictures, part=part, parts=2, count=50) for part in range(2)]
+    return [diff.differences(*pictures, part=part, parts=2, count=50, near=(1, 3)) for part in range(2)]
 
 
 @pytest.fixture(scope="module")
@@ -52,20 +52,37 @@ def test_like_ones_are_nearest(pictures, pairs):
     ones = pictures[0][pictures[1] == 1]
     assert len(a) == int((pictures[1][1::2] == 1).sum())
     assert torch.allclose((a - b).norm(dim=1), torch.cdist(a, ones).topk(2, largest=False).values[:, 1], atol=1e-5)
+    a, b = pairs[1]["nearest seven"]
+    threes = pictures[0][pictures[1] == 3]
+    assert torch.equal(a, pairs[1]["like ones"][0])
+    assert torch.allclose((a - b).norm(dim=1), torch.cdist(a, threes).amin(1), atol=1e-5)
+
+
+def relative_gains(nets, pairs):
+    return diff.relative(diff.growth(nets, pairs))
+
+
+def test_growth_is_in_plain_distance(nets, pairs):
+    grown = diff.growth(nets, pairs)["noise"]
+    a, b = pairs[1]["noise"]
+    d = [
+        float((s - t).square().sum(1).mean().sqrt()) for s, t in zip(nets[1].states(a), nets[1].states(b), strict=True)
+    ]
+    assert np.allclose(grown[1], np.array(d) / d[0], rtol=1e-5)
 
 
 def test_gains_do_not_see_the_scale_of_a_layer(nets, pairs):
-    gains = diff.relative_gains(nets, pairs)
+    gains = relative_gains(nets, pairs)
     assert all(found.shape == (2, 4) and np.allclose(found[:, 0], 1) for found in gains.values())
     assert np.allclose(gains["any two images"], 1)
     with torch.no_grad():
         nets[0].layers[-1].weight.mul_(7.0)
-    assert np.allclose(diff.relative_gains(nets, pairs)["noise"], gains["noise"], rtol=1e-5)
+    assert np.allclose(relative_gains(nets, pairs)["noise"], gains["noise"], rtol=1e-5)
 
 
 def test_tangent_of_a_linear_network_is_exact(pairs):
     nets = [MLP(WIDTHS, "linear", seed=seed) for seed in range(2)]
-    actual, linear = diff.relative_gains(nets, pairs), diff.tangent_gains(nets, pairs)
+    actual, linear = relative_gains(nets, pairs), diff.tangent_gains(nets, pairs)
     assert all(np.allclose(linear[kind], actual[kind], rtol=1e-4) for kind in actual)
 
 
@@ -73,7 +90,7 @@ def test_gains_of_wide_networks_are_expected(pairs):
     wide = (12, 3000, 3000, 3000)
     nets = [MLP(wide, "tanh", weight_var=1.5, bias_var=0.1, seed=seed) for seed in range(2)]
     found, expected = (
-        diff.relative_gains(nets, pairs),
+        relative_gains(nets, pairs),
         diff.expected_gains(pairs, wide, "tanh", weight_var=1.5, bias_var=0.1),
     )
     assert all(np.allclose(found[kind], expected[kind], rtol=0.03) for kind in found)
@@ -88,6 +105,25 @@ def test_stretches_are_singular_values_in_their_unit(nets, pairs):
         float((s - t).square().sum(1).mean().sqrt()) for s, t in zip(nets[1].states(a), nets[1].states(b), strict=True)
     ]
     assert np.allclose(found[2][1, 2], jacobian.singular_values(nets[1], a[2]) * D[0] / D[3], rtol=1e-4)
+
+
+def test_stretches_of_later_layers(nets, pairs):
+    found = diff.stretches(nets, pairs, images=3, start=1)
+    assert [layer.shape for layer in found] == [(2, 3, 30), (2, 3, 4)]
+    a, b = pairs[1]["any two images"]
+    D = [
+        float((s - t).square().sum(1).mean().sqrt()) for s, t in zip(nets[1].states(a), nets[1].states(b), strict=True)
+    ]
+    later = lambda x: nets[1].layers[2](nets[1].layers[1](x))
+    s = jacobian.singular_values(later, nets[1].states(a)[1][2])
+    assert np.allclose(found[1][1, 2], s * D[1] / D[3], rtol=1e-4)
+
+
+def test_plane_has_the_two_largest_variances(pictures):
+    images, _ = pictures
+    shown = diff.in_plane(lambda x: x, images)(images)
+    largest = torch.linalg.eigvalsh(torch.cov(images.T))[-2:]
+    assert torch.allclose(torch.cov(shown.T), torch.diag(largest), atol=1e-5)
 
 
 def test_shuffled_weights_are_the_same_numbers(nets):
@@ -122,3 +158,13 @@ def test_exponents_have_their_mean_rates(weight_var):
     assert found.shape == (4, 6, 60) and (np.diff(found, axis=2) <= 0).all()
     assert found[:, -1].mean() == pytest.approx(rates.mean_rate(field, 60), abs=0.15)
     assert np.log(np.exp(12 * found[:, -1]).mean(1)).mean() / 12 == pytest.approx(rates.rms_rate(field), abs=0.1)
+
+
+@pytest.mark.parametrize("weight_var", [1.0, 4.0])
+def test_random_displacements_grow_as_the_mean_square(weight_var):
+    field = MeanField("tanh", weight_var, 0.05)
+    found = np.stack([rates.displacement_rates(field, width=60, depth=6, seed=seed) for seed in range(12)])
+    assert found.shape == (12, 6, 50)
+    assert found[:, -1].mean() == pytest.approx(rates.rms_rate(field), abs=0.06)
+    squares = np.exp(12 * rates.random_exponents(field, width=60, depth=6, seed=3)[-1]).mean()
+    assert np.exp(12 * found[3, -1]).mean() == pytest.approx(squares, rel=0.25)

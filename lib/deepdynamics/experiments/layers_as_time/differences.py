@@ -11,30 +11,37 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepdynamics import activations, jacobian, linearprobe
-from deepdynamics.networks import MLP
+from deepdynamics.jacobian.chain import layer_factor, multiplied
+from deepdynamics.networks import MLP, Layer
 
 __all__ = [
     "differences",
     "expected_gains",
+    "growth",
+    "in_plane",
     "reach",
     "reading_errors",
-    "relative_gains",
+    "relative",
     "shuffled",
     "stretches",
     "tangent_gains",
 ]
 
-ANY, SAME, OTHER, ONES, NOISE = "any two images", "same digit", "different digits", "like ones", "noise"
+ANY, SAME, OTHER, NOISE = "any two images", "same digit", "different digits", "noise"
+LIKE, UNLIKE = "like ones", "nearest seven"
 Pairs = Mapping[str, tuple[Tensor, Tensor]]
 Gains = dict[str, NDArray[np.float64]]
 
 
-def differences(images: Tensor, labels: Tensor, part: int, parts: int, *, count: int = 400) -> Pairs:
-    """Pairs of images of five kinds, each (n, in) twice, of the images ``part``, ``part + parts``, …
+def differences(
+    images: Tensor, labels: Tensor, part: int, parts: int, *, count: int = 400, near: tuple[int, int] = (1, 7)
+) -> Pairs:
+    """Pairs of images of six kinds, each (n, in) twice, of the images ``part``, ``part + parts``, …
 
     "any two images", "same digit" and "different digits": ``count`` pairs drawn at random with the seed ``part``. "like
-    ones": every one of the part with the one of all ``images`` that is nearest to it. "noise": the first images of
-    "same digit" and a step of white noise from there, as long as the difference that it replaces.
+    ones" and "nearest seven": every one of the part with the one, and with the seven, of all ``images`` that is nearest
+    to it (``near``: other digits than these). "noise": the first images of "same digit" and a step of white noise from
+    there, as long as the difference that it replaces.
     """
     draw = torch.Generator().manual_seed(part)
     own, digit = images[part::parts], labels[part::parts]
@@ -43,29 +50,33 @@ def differences(images: Tensor, labels: Tensor, part: int, parts: int, *, count:
     same = digit[i] == digit[j]
     kinds = {ANY: slice(None), SAME: same, OTHER: ~same}
     pairs = {kind: (own[i[which][:count]], own[j[which][:count]]) for kind, which in kinds.items()}
-    ones, every = own[digit == 1], images[labels == 1]
-    apart = torch.cdist(ones, every)
-    apart[(ones[:, None] == every).all(-1)] = torch.inf
-    pairs[ONES] = ones, every[apart.argmin(1)]
+    ones = part + parts * torch.nonzero(digit == near[0])[:, 0]
+    for kind, other in zip((LIKE, UNLIKE), near, strict=True):
+        every = torch.nonzero(labels == other)[:, 0]
+        apart = torch.cdist(images[ones], images[every]).masked_fill(ones[:, None] == every, torch.inf)
+        pairs[kind] = images[ones], images[every[apart.argmin(1)]]
     a, b = pairs[SAME]
     step = torch.randn(a.shape, generator=draw, dtype=a.dtype)
     pairs[NOISE] = a, a + step * ((b - a).norm(dim=1) / step.norm(dim=1))[:, None]
     return pairs
 
 
-def relative_gains(nets: Sequence[MLP], pairs: Sequence[Pairs]) -> Gains:
-    """By how much differences of each kind change, in units of the typical distance of two images, (nets, depth + 1).
+def growth(nets: Sequence[MLP], pairs: Sequence[Pairs]) -> Gains:
+    """d_l / d_0, (nets, depth + 1): the root mean square distance of the pairs of each kind in layer l, over that at
+    the input. Each network has its own pairs."""
+    lengths = _gathered([_distances(net, own) for net, own in zip(nets, pairs, strict=True)])
+    return {kind: length / length[:, :1] for kind, length in lengths.items()}
 
-    The root mean square distance of the pairs of a kind in layer l, over that of "any two images" in layer l, is
-    divided by the same at the input. 1 everywhere for a kind that changes as all others do, whatever the scale of a
-    layer. Each network has its own pairs.
-    """
-    return _gathered([_relative(found, found[ANY]) for found in map(_distances, nets, pairs)])
+
+def relative(grown: Gains) -> Gains:
+    """What :func:`growth` found, in units of the growth of "any two images": 1 everywhere for a kind that changes as
+    all others do, whatever the scale of a layer."""
+    return {kind: length / grown[ANY] for kind, length in grown.items()}
 
 
 def tangent_gains(nets: Sequence[MLP], pairs: Sequence[Pairs]) -> Gains:
-    """As :func:`relative_gains`, for what the Jacobian at the first image of a pair makes of the difference at the
-    input; the unit is the actual distance of any two images."""
+    """As :func:`relative`, for what the Jacobian at the first image of a pair makes of the difference at the input; the
+    unit is the actual distance of any two images."""
     return _gathered(
         [_relative(_carried(net, own), _distances(net, own)[ANY]) for net, own in zip(nets, pairs, strict=True)]
     )
@@ -74,7 +85,7 @@ def tangent_gains(nets: Sequence[MLP], pairs: Sequence[Pairs]) -> Gains:
 def expected_gains(
     pairs: Sequence[Pairs], widths: Sequence[int], activation: str, *, weight_var: float, bias_var: float
 ) -> Gains:
-    """As :func:`relative_gains`, by mean field theory: of an infinitely wide random network with a linear last layer.
+    """As :func:`relative`, by mean field theory: of an infinitely wide random network with a linear last layer.
 
     The mean squares and the overlap of two images follow q ← σ_w² E φ(u)φ(v) + σ_b² for every pair.
     """
@@ -95,15 +106,19 @@ def expected_gains(
     return _gathered(gains)
 
 
-def stretches(nets: Sequence[MLP], pairs: Sequence[Pairs], *, images: int = 20) -> list[NDArray[np.float64]]:
-    """The singular values of J_{0→l} at the first ``images`` of each network, in units of the typical distance of two
-    images: s · D_0/D_l. One array (nets, images, width of l) for every l from 1 on."""
-    layers: list[list[NDArray[np.float64]]] = [[] for _ in nets[0].layers]
+@torch.no_grad()
+def stretches(
+    nets: Sequence[MLP], pairs: Sequence[Pairs], *, images: int = 20, start: int = 0
+) -> list[NDArray[np.float64]]:
+    """The singular values of J_{k→l}, k = ``start``, at the first ``images`` of each network, in units of the typical
+    distance of two images: s · D_k/D_l. One array (nets, images, number) for every l from k + 1 on."""
+    layers: list[list[NDArray[np.float64]]] = [[] for _ in nets[0].layers[start:]]
     for net, own in zip(nets, pairs, strict=True):
         unit = _distances(net, {ANY: own[ANY]})[ANY]
-        for layer, found in enumerate(layers, start=1):
-            J = jacobian.mlp_jacobians(net, own[ANY][0][:images], layer)
-            found.append(jacobian.gram_singular_values(J).numpy() * unit[0] / unit[layer])
+        factors = _factors(net, own[ANY][0][:images])[start:]
+        for last, found in enumerate(layers, start=start + 1):
+            s = jacobian.gram_singular_values(multiplied(factors[: last - start])).numpy()
+            found.append(s * unit[start] / unit[last])
     return [np.stack(found) for found in layers]
 
 
@@ -123,6 +138,13 @@ def reading_errors(
         own = slice(part, None, len(codes))
         found.append(1 - float(linearprobe.ridge_accuracy(code(X)[None], y, code(Z[own])[None], z[own])[0]))
     return np.array(found)
+
+
+def in_plane(code: Callable[[Tensor], Tensor], images: Tensor) -> Callable[[Tensor], Tensor]:
+    """The code's two leading principal components; their plane is fitted to ``images``."""
+    states = code(images)
+    axes = torch.linalg.eigh(torch.cov(states.double().T)).eigenvectors[:, -2:].to(states)
+    return lambda x: code(x) @ axes
 
 
 def shuffled(net: MLP, seed: int) -> MLP:
@@ -151,6 +173,20 @@ def _distances(net: MLP, pairs: Pairs) -> Gains:
     """The root mean square distance of the pairs of each kind, at the input and after every layer, (depth + 1,)."""
     ways = {kind: zip(net.states(a), net.states(b), strict=True) for kind, (a, b) in pairs.items()}
     return {kind: _rms([s - t for s, t in way]) for kind, way in ways.items()}
+
+
+def _factors(net: MLP, x: Tensor) -> list[Tensor]:
+    """The Jacobian of each layer at every image, (n, out, in)."""
+    factors = []
+    for layer in net.layers:
+        assert isinstance(layer, Layer)
+        factor, phi = layer.weight.expand(len(x), *layer.weight.shape), layer.activation
+        if phi is not None:
+            assert isinstance(phi, activations.Activation)
+            factor = layer_factor(phi.slope(layer.preactivation(x)), layer.weight)
+        factors.append(factor)
+        x = layer(x)
+    return factors
 
 
 def _carried(net: MLP, pairs: Pairs) -> Gains:
