@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepdynamics import activations, jacobian, linearprobe
-from deepdynamics.jacobian.chain import layer_factor, multiplied
+from deepdynamics.jacobian.chain import layer_factor
 from deepdynamics.networks import MLP, Layer
 
 __all__ = [
@@ -116,9 +117,9 @@ def stretches(
     for net, own in zip(nets, pairs, strict=True):
         unit = _distances(net, {ANY: own[ANY]})[ANY]
         factors = _factors(net, own[ANY][0][:images])[start:]
-        for last, found in enumerate(layers, start=start + 1):
-            s = jacobian.gram_singular_values(multiplied(factors[: last - start])).numpy()
-            found.append(s * unit[start] / unit[last])
+        products = accumulate(factors, lambda product, factor: factor @ product)
+        for last, (found, J) in enumerate(zip(layers, products, strict=True), start=start + 1):
+            found.append(jacobian.gram_singular_values(J).numpy() * unit[start] / unit[last])
     return [np.stack(found) for found in layers]
 
 
