@@ -186,13 +186,15 @@ def steps_to_learn(
     learning_rates: Numbers,
     share: float = 0.05,
     limit: int,
+    first_only: bool = False,
 ) -> Tensor:
     """First step at which the excess loss is at most ``share`` of that of W = 0, for each network and rate.
 
     ``weights``: (networks, out, in); ``correlation`` and ``covariance`` (…, in) shared or one a network. All networks
     and ``learning_rates`` (rates,) run as one program, from which a run leaves when it has learned or diverged (excess
     loss above 1,000 times that of W = 0, or not finite). Returns (networks, rates) in float64, inf where the share is
-    not reached within ``limit`` steps.
+    not reached within ``limit`` steps. ``first_only``: a network stops at its first rate that gets there, and its
+    slower rates are inf.
 
     >>> S = torch.diag(torch.tensor([2.0, 1.0]))
     >>> steps_to_learn([torch.zeros(1, 2, 2)], S, learning_rates=[0.5, 1.0], limit=10)
@@ -222,6 +224,9 @@ def steps_to_learn(
         learned = loss <= share
         found[alive[learned]] = step
         stay = ~learned & (loss < 1000)
+        if first_only:
+            done = torch.isfinite(found.reshape(networks, trials)).any(1)
+            stay &= ~done[alive // trials]
         if not stay.any() or step == limit:
             break
         if not stay.all():
@@ -250,6 +255,7 @@ def pretrained_weights(
     (Saxe et al. 2014, section 3). Where all modes are learned, A = R Qᵀ with R
     orthogonal and Q the leading principal axes: each layer is an isometry of what it receives. Where ``covariance`` is
     diagonal it is enough to give its diagonal, (in,): the first layer then needs no product with an (in, in) matrix.
+    ``covariance`` may be one for each run as well, (runs, in, in).
 
     >>> spectrum = torch.tensor([3.0, 2.0, 0.1])
     >>> W = pretrained_weights(spectrum, 2, 3, runs=4, scale=0.01, learning_rate=0.2, steps=100, seed=0)
@@ -259,7 +265,9 @@ def pretrained_weights(
     width, layers, runs = count("width", width), count("layers", layers), count("runs", runs)
     scale, steps = number("scale", scale, positive), count("steps", steps, least=0)
     draw, stack, covariance = generator(seed), [], tensor("covariance", covariance)
-    second = covariance.expand(runs, *covariance.shape)
+    if covariance.ndim == 3 and len(covariance) != runs:
+        raise ValueError(f"covariance of shape {tuple(covariance.shape)}: one matrix, or one for each of {runs} runs")
+    second = covariance if covariance.ndim == 3 else covariance.expand(runs, *covariance.shape)
     for _ in range(layers):
         n = second.shape[-1]
         single = torch.get_default_dtype()
