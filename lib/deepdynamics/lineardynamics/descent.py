@@ -37,6 +37,7 @@ __all__ = [
     "random_weights",
     "steps_to_learn",
     "strengths",
+    "unpassed_share",
 ]
 
 
@@ -176,6 +177,25 @@ def excess_loss(W: Numbers, correlation: Numbers, covariance: Numbers | None = N
     covariance = tensor("covariance", covariance, like)
     gap = W - torch.linalg.solve(covariance, correlation, left=False)
     return 0.5 * ((gap @ covariance) * gap).sum((-2, -1))
+
+
+def unpassed_share(first: Numbers, correlation: Numbers, covariance: Numbers) -> Tensor:
+    """What the layers behind ``first`` cannot learn while it stays as it is: (…, width, in) -> (…).
+
+    The least excess loss of W = M A over all M, A = ``first``, over that of W = 0: 0 where A passes all that the best
+    linear map uses, 1 where it passes nothing of it. ``covariance`` positive definite, and A of full row rank.
+
+    >>> unpassed_share(torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 1.0]]), torch.eye(2))
+    tensor(0.2000)
+    """
+    like = _like(first, correlation, covariance)
+    A, S31, S11 = (tensor(name, value, like) for name, value in
+                   (("first", first), ("correlation", correlation), ("covariance", covariance)))  # fmt: skip
+
+    def learned(second: Tensor, cross: Tensor) -> Tensor:
+        return (torch.linalg.solve(second, cross, left=False) * cross).sum((-2, -1))
+
+    return 1 - learned(A @ S11 @ A.mT, S31 @ A.mT) / learned(S11, S31)
 
 
 def steps_to_learn(
