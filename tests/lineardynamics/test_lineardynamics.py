@@ -340,8 +340,8 @@ def test_unpassed_share_is_the_loss_of_the_best_readout():
     A, S31, B = (torch.randn(shape, generator=draw, dtype=torch.float64) for shape in ((3, 6), (2, 6), (6, 6)))
     S11 = B @ B.T + torch.eye(6, dtype=torch.float64)
     second, cross = A @ S11 @ A.T, S31 @ A.T
-    readout, = linear.descend([torch.zeros(2, 3, dtype=torch.float64)], cross, second,
-                              learning_rate=1 / float(torch.linalg.eigvalsh(second)[-1]), steps=5000).weights  # fmt: skip
+    rate, zeros = 1 / float(torch.linalg.eigvalsh(second)[-1]), torch.zeros(2, 3, dtype=torch.float64)
+    (readout,) = linear.descend([zeros], cross, second, learning_rate=rate, steps=5000).weights
     zero = linear.excess_loss(torch.zeros_like(S31), S31, S11)
     share = linear.excess_loss(readout.reshape(2, 3) @ A, S31, S11) / zero
     torch.testing.assert_close(linear.unpassed_share(A, S31, S11), share, atol=1e-9, rtol=0)

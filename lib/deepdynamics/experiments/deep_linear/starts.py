@@ -1,8 +1,8 @@
 """How many steps deep linear networks need to learn to read digits, from four starts, at two widths and seven depths.
 
 Inputs are MNIST digits without their mean, as their hundred leading principal components, not whitened: one unit of
-length for all, such that the largest variance is 1. Targets are the indicators of the ten digits without their means. The
-training set is cut into eight disjoint parts; every part has its own covariance, its own pretraining and its own
+length for all, such that the largest variance is 1. Targets are the indicators of the ten digits without their means.
+The training set is cut into eight disjoint parts; every part has its own covariance, its own pretraining and its own
 networks. A network of D layers of weights has D - 1 hidden layers of equal width. The starts:
 
 - orthogonal: Haar in every layer;
@@ -36,7 +36,7 @@ GAUSSIAN_DEPTHS = (2, 4, 8, 16)  # deeper ones do not get there
 PARTS, COMPONENTS, CLASSES = 8, 100, 10
 SHARE, LIMIT = 0.1, 400
 RATES = tuple(2.0 ** (0.5 * k) for k in range(12))
-PRETRAINING = {"scale": 0.003, "learning_rate": 0.8, "steps": 400}
+PRETRAINING: dict[str, Any] = {"scale": 0.003, "learning_rate": 0.8, "steps": 400}
 SEEDS = tuple(range(PARTS))
 DIMENSIONS = {
     "steps": ("start", "width", "depth", "part"),
@@ -52,7 +52,8 @@ checks = (
     {"start": "gaussian", "width": 16, "depth": 2},
     {"start": "whitened", "width": 16, "depth": 4},
 )
-tolerance = {"steps": (0.1, 2.0), "defect": (0.1, 1e-3)}
+# Where two rates need nearly the same number of steps, rounding decides which is the best.
+tolerance = {"steps": (0.1, 2.0), "rate": (0.5, 0.0), "defect": (0.1, 1e-3)}
 
 
 def grid(scale: str) -> list[Point]:
@@ -106,7 +107,7 @@ def _stack(width: int, layers: int) -> list[Tensor]:
 
 @functools.lru_cache(maxsize=2)
 def digits(whitened: bool = False) -> tuple[Tensor, Tensor, data.Provenance]:
-    """Covariance (part, in, in) of the inputs and their correlation (part, out, in) with the targets, single precision."""
+    """Covariance (part, in, in) of the inputs, correlation (part, out, in) with the targets, and provenance."""
     images, labels, provenance = data.load("mnist", "train", flatten=True)
     targets = torch.nn.functional.one_hot(labels, CLASSES).to(images)
     centred = (images - images.mean(0)).double()
