@@ -5,6 +5,7 @@ __all__ = ["EXPERIMENTS", "module_of"]
 # chapter -> key of a result -> the module that computes it
 EXPERIMENTS: dict[str, dict[str, str]] = {
     "order-and-chaos": {"order-chaos.trainability": "order_and_chaos.trainability"},
+    "deep-linear": {"deep-linear.starts": "deep_linear.starts"},
     "edge-of-chaos": {
         "edge-of-chaos.gain": "edge_of_chaos.gain",
         "edge-of-chaos.learning": "edge_of_chaos.learning",
