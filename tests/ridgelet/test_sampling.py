@@ -6,6 +6,7 @@ import torch
 from deepdynamics.ridgelet import (
     AdmissiblePair,
     evaluate,
+    even_parameters,
     midpoints,
     output_weights,
     polar_grid,
@@ -138,6 +139,15 @@ def test_output_weights_are_those_of_ridge_regression():
     assert error == pytest.approx(np.sqrt(np.mean((units @ expected - y) ** 2)))
 
 
+def test_even_parameters_have_even_sharpness_and_places():
+    a, b = even_parameters(5.0, 4000, 3, radius=2.0)
+    again = even_parameters(5.0, 4000, 3, radius=2.0)
+    assert np.array_equal(a, again[0]) and np.array_equal(b, again[1])
+    assert stats.kstest(a, "uniform", (-5, 10)).pvalue > 1e-3
+    assert stats.kstest(b / a, "uniform", (-2, 4)).pvalue > 1e-3
+    assert abs(np.corrcoef(np.abs(a), b / a)[0, 1]) < 4 / np.sqrt(4000)
+
+
 @pytest.mark.parametrize("m", [1, 2])
 def test_many_networks_are_each_for_itself(m):
     rng = np.random.default_rng(1)
@@ -152,6 +162,9 @@ def test_many_networks_are_each_for_itself(m):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: even_parameters(0.0, 3, 0), "reach = 0"),
+        (lambda: even_parameters(1.0, 3, 0, radius=np.inf), "radius = inf"),
+        (lambda: even_parameters(1.0, 0, 0), "count = 0"),
         (lambda: output_weights([0.0, 1.0], [1.0], "relu", [1.0], [0.0]), "y of shape"),
         (lambda: output_weights([0.0, 1.0], [1.0, 1.0], "relu", [1.0, 2.0], [0.0]), "a has 2 units and b 1"),
         (lambda: output_weights([0.0, 1.0], [1.0, 1.0], "relu", [1.0], [0.0], decay=-1.0), "decay = -1"),

@@ -7,7 +7,14 @@ from deepdynamics.ridgelet.operators import IntegralOperator, ridge_optimum
 from deepdynamics.ridgelet.pairs import AdmissiblePair, GaussianDerivative
 from deepdynamics.ridgelet.reach import low_pass, rebuild
 from deepdynamics.ridgelet.reconstruction import reconstruct, truncation
-from deepdynamics.ridgelet.sampling import evaluate, output_weights, residual, sample_network, sample_parameters
+from deepdynamics.ridgelet.sampling import (
+    evaluate,
+    even_parameters,
+    output_weights,
+    residual,
+    sample_network,
+    sample_parameters,
+)
 from deepdynamics.ridgelet.transforms import gaussian_transform, polygon_transform, sine_transform, transform
 from deepdynamics.ridgelet.units import agreement, blurred, top_share, unit_agreement, unit_density
 
@@ -20,6 +27,7 @@ __all__ = [
     "agreement",
     "blurred",
     "evaluate",
+    "even_parameters",
     "gaussian_transform",
     "low_pass",
     "midpoints",

@@ -37,6 +37,23 @@ def sample_parameters(
     return sampled_a, sampled_b
 
 
+def even_parameters(reach: float, count: int, seed: Seed, *, radius: float = 1.0) -> tuple[Array, Array]:
+    """``count`` parameters a, b (count,) that know no function: a even in [-``reach``, ``reach``], and b = a u with the
+    place u even in [-``radius``, ``radius``]. What :func:`sample_parameters` has to beat.
+
+    ``seed`` an integer or a generator. Raises ``ValueError`` for a reach and a radius that are not positive and finite.
+
+    >>> a, b = even_parameters(5.0, 100, seed=0)
+    >>> bool((np.abs(a) <= 5).all()), bool((np.abs(b) <= np.abs(a)).all())
+    (True, True)
+    """
+    steepest = _checks.number("reach", reach, _checks.positive)
+    farthest = _checks.number("radius", radius, _checks.positive)
+    uniform = torch.rand(2, _checks.count("count", count), generator=generator(seed), dtype=torch.float64).numpy()
+    a = steepest * (2 * uniform[0] - 1)
+    return a, a * farthest * (2 * uniform[1] - 1)
+
+
 def sample_network(
     gamma: Numbers, pair: AdmissiblePair | ActivationLike, a: Numbers, b: Numbers, count: int, seed: Seed
 ) -> tuple[Array, Array, Array]:

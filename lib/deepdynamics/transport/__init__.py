@@ -1,5 +1,6 @@
 """Optimal transport between Gaussians, flows of densities, and denoising autoencoders as maps that move mass."""
 
+from deepdynamics.transport.clouds import sample_w2
 from deepdynamics.transport.continuity import gaussian_continuity_residual
 from deepdynamics.transport.denoisers import Denoiser, train_composed_daes, train_dae, train_daes
 from deepdynamics.transport.diffusion import probability_flow
@@ -15,7 +16,7 @@ from deepdynamics.transport.flows import Coupling, compose_daes, euler_flow, mid
 from deepdynamics.transport.gaussians import AffineMap, gaussian_geodesic, gaussian_map, gaussian_w2
 from deepdynamics.transport.jko import jko_denoising, jko_fokker_planck, jko_heat
 from deepdynamics.transport.mixtures import Estimate, GaussianMixture
-from deepdynamics.transport.translation import ShallowStep, translate
+from deepdynamics.transport.translation import ShallowStep, train_steps, translate
 from deepdynamics.transport.tweedie import dae_map, gaussian_dae
 from deepdynamics.transport.volumes import log_volume
 
@@ -47,8 +48,10 @@ __all__ = [
     "midpoint_flow",
     "probability_flow",
     "rk4_flow",
+    "sample_w2",
     "train_composed_daes",
     "train_dae",
     "train_daes",
+    "train_steps",
     "translate",
 ]

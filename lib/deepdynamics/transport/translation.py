@@ -1,15 +1,22 @@
-"""A flow as a deep network without backpropagation: each of its maps as a shallow network whose units are given."""
+"""A flow as a deep network, each of its maps as a shallow one: by least squares where the hidden units are given; and,
+as a rival, with all weights trained on the same exact pairs of points and images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from deepdynamics._checks import Array, Numbers, finite
+import torch
+
+from deepdynamics._batched import Adam
+from deepdynamics._checks import Array, Numbers, count, finite
 from deepdynamics.activations import ActivationLike
+from deepdynamics.networks import Seed, generator
 from deepdynamics.ridgelet import evaluate, output_weights
 
-__all__ = ["ShallowStep", "translate"]
+__all__ = ["ShallowStep", "train_steps", "translate"]
+
+BATCH, RATE = 200, 2e-2
 
 
 @dataclass(frozen=True)
@@ -61,3 +68,39 @@ def translate(
         )
         points = image
     return layers
+
+
+def train_steps(x: Numbers, y: Numbers, units: int, *, steps: int, seed: Seed) -> list[ShallowStep]:
+    """For each run a :class:`ShallowStep` of ReLUs whose weights, hidden ones too, are trained to carry ``x`` (runs, n,
+    d) to ``y``, of the same shape: Adam on the mean square, batches of 200, a rate that falls linearly to 0, from
+    a, b ~ N(0, 1) and output weights of 0. Raises ``ValueError`` for shapes that do not fit.
+
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(1, 500, 2))
+    >>> (layer,) = train_steps(x, x / 2, 20, steps=300, seed=0)
+    >>> bool(np.abs(layer(x[0]) - x[0] / 2).mean() < 0.05)
+    True
+    """
+    points, images = (torch.as_tensor(finite(name, value)).float() for name, value in (("x", x), ("y", y)))
+    if points.ndim != 3 or points.shape != images.shape or points.numel() == 0:
+        raise ValueError(f"x, y of shapes {tuple(points.shape)}, {tuple(images.shape)}: one (runs, n, d) is allowed")
+    (runs, n, d), draw, total = points.shape, generator(seed), count("steps", steps)
+    a, b = torch.randn((runs, count("units", units), d), generator=draw), torch.randn((runs, 1, units), generator=draw)
+    theta = torch.cat([torch.cat([a.mT, -b], 1).flatten(1), torch.zeros(runs, units * d)], 1)
+    gradient = torch.empty_like(theta)
+    (hidden, output), (slope_hidden, slope_output) = (
+        (flat[:, : (d + 1) * units].view(runs, d + 1, units), flat[:, (d + 1) * units :].view(runs, units, d))
+        for flat in (theta, gradient)
+    )
+    data, rows = torch.cat([points, torch.ones(runs, n, 1), images - points], -1), torch.arange(runs)[:, None]
+    adam = Adam(theta, torch.empty(runs))
+    for step in range(total):
+        batch, goal = data[rows, torch.randint(n, (runs, BATCH), generator=draw)].split([d + 1, d], -1)
+        h = torch.bmm(batch, hidden).relu_()
+        delta = torch.bmm(h, output).sub_(goal).mul_(2 / (BATCH * d))
+        slope_output.copy_(torch.bmm(h.mT, delta))
+        slope_hidden.copy_(torch.bmm(batch.mT, torch.bmm(delta, output.mT).mul_(h.sign_())))
+        adam.rate.fill_(RATE * (1 - step / total))
+        adam(gradient)
+    A, B, C = (part.double().numpy() for part in (hidden[:, :d].mT, -hidden[:, d], output))
+    return [ShallowStep("relu", A[r], B[r], C[r]) for r in range(runs)]
