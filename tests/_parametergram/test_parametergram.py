@@ -1,5 +1,6 @@
 """J Jᵀ over parameters beside dense Jacobians, row by row from plain autograd, for every kind of network."""
 
+import gc
 from itertools import pairwise
 
 import pytest
@@ -278,3 +279,19 @@ def test_what_is_refused(arguments, message):
 def test_memory_must_be_positive():
     with pytest.raises(ValueError, match="memory = 0"):
         parameter_gram(nn.Linear(3, 2), torch.ones(2, 3), memory=0)
+
+
+def test_what_autograd_recorded_is_freed():
+    """No tensor of a graph outlives a call: scaled weights are saved by the nodes that made them."""
+    model = MLP((30, 40, 40, 1), "relu", weight_var=2.0, bias_var=0.1, parametrisation="ntk", seed=0)
+    X = torch.ones(3, 30)
+
+    def alive():
+        gc.collect()
+        return sum(isinstance(each, torch.Tensor) for each in gc.get_objects())
+
+    parameter_gram(model, X)
+    before = alive()
+    for _ in range(5):
+        parameter_gram(model, X)
+    assert alive() <= before

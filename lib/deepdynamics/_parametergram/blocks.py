@@ -231,7 +231,7 @@ def graph_bytes(network: Network, X: Tensor) -> int:
         storage = t.untyped_storage()
         if storage.data_ptr() not in own:
             sizes[storage.data_ptr()] = storage.nbytes()
-        return t
+        return t.detach()  # an output that its own node keeps would never be freed
 
     with network.recording(), saved_tensors_hooks(pack, lambda t: t):
         value = network(X)

@@ -86,11 +86,10 @@ class NaturalGradient:
 
         Raises ``ValueError`` as :meth:`step` does.
 
-        >>> model = nn.Linear(2, 1, bias=False).double()
-        >>> model.weight.data.zero_()
-        tensor([[0., 0.]], dtype=torch.float64)
-        >>> NaturalGradient("exact").direction(model, torch.eye(2), [1.0, -1.0])["weight"].round(decimals=9).tolist()
-        [[-1.0, 1.0]]
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> _ = model.weight.data.zero_()
+        >>> NaturalGradient("exact").direction(model, torch.eye(2), [1.0, -1.0])["weight"].round(decimals=6)
+        tensor([[-1.,  1.]], dtype=torch.float64)
         """
         X = samples("X", X, model)
         with torch.no_grad():
