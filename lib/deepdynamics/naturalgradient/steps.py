@@ -89,7 +89,7 @@ class NaturalGradient:
         >>> model = nn.Linear(2, 1, bias=False)
         >>> _ = model.weight.data.zero_()
         >>> NaturalGradient("exact").direction(model, torch.eye(2), [1.0, -1.0])["weight"].round(decimals=6)
-        tensor([[-1.,  1.]], dtype=torch.float64)
+        tensor([[-1.,  1.]])
         """
         X = samples("X", X, model)
         with torch.no_grad():
@@ -128,8 +128,8 @@ class NaturalGradient:
             f = call((X_new,)) if network.together else torch.stack([call((x,)) for x in X_new])
             return cast(Tensor, f).reshape(len(X_new), network.outputs)
 
-        f, change = torch.func.jvp(outputs, (at,), (tangent,))
-        return cast(Tensor, f + change).detach()
+        f, change = cast(tuple[Tensor, Tensor], torch.func.jvp(outputs, (at,), (tangent,)))
+        return (f + change).detach()
 
 
 @dataclass(frozen=True)
