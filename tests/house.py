@@ -163,7 +163,7 @@ def build(root: Path, *arguments: str, environment: dict[str, str] | None = None
         capture_output=True,
         text=True,
         env=environment,
-        timeout=600,
+        timeout=1800,
         stdin=subprocess.DEVNULL,
     )
 

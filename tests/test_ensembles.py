@@ -250,3 +250,37 @@ def test_fit_rejects(change, message):
 def test_network_of_a_run_that_is_not_there():
     with pytest.raises(ValueError, match="run = 2"):
         MLPEnsemble(2, (7, 5, 3), "tanh").network(2)
+
+
+@pytest.mark.parametrize("activation", ["hardtanh", "erf"])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_the_squared_loss_is_that_of_networks_trained_alone(activation, fixed):
+    X, y = problem()
+    make = {"bias_var": 0.1, "weight_var": 1.5, "init": "orthogonal", "dtype": F64}
+    ensemble = MLPEnsemble(2, (7, 8, 8, 3), activation, seed=[5, 6], **make)
+    loss, accuracy, _ = ensemble.fit(
+        X, y, learning_rate=[0.05, 0.02], steps=40, batch=2, loss="squared", fixed_biases=fixed, seed=[1, 2]
+    )
+    targets = torch.nn.functional.one_hot(y, 3).to(F64)
+    for r in range(2):
+        net = MLP((7, 8, 8, 3), activation, seed=5 + r, **make)
+        weights = [p for p in net.parameters() if p.ndim == 2 or not fixed]
+        biases = [layer.bias.clone() for layer in net.layers]
+        for step, rows in enumerate(mini_batches(120, 2, 40, [1 + r])):
+            outputs = net(X[rows])
+            error = (outputs - targets[rows]).square().sum(1).mean() / 2
+            torch.testing.assert_close(loss[step, r], error.detach(), rtol=1e-11, atol=1e-13)
+            assert accuracy[step, r] == (outputs.argmax(1) == y[rows]).double().mean()
+            with torch.no_grad():
+                for p, gradient in zip(weights, torch.autograd.grad(error, weights), strict=True):
+                    p -= [0.05, 0.02][r] * gradient
+        for own, other, before in zip(ensemble.network(r).layers, net.layers, biases, strict=True):
+            torch.testing.assert_close(own.weight, other.weight, rtol=1e-11, atol=1e-13)
+            assert torch.equal(own.bias, before) == fixed
+
+
+def test_an_unknown_loss_is_refused():
+    with pytest.raises(ValueError, match="loss = 'hinge'"):
+        MLPEnsemble(1, (7, 3), "tanh").fit(
+            *problem(dtype=torch.float32), learning_rate=0.1, steps=1, batch=1, loss="hinge"
+        )

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from deepdynamics.linearprobe import ridge_accuracy
+from deepdynamics.linearprobe import logistic_probe, ridge_accuracy
 from deepdynamics.networks import generator, haar
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 
 F64 = torch.float64
 
@@ -63,3 +63,37 @@ def test_bad_readouts(options, message):
     arguments = {"codes": codes[None]} | options
     with pytest.raises(ValueError, match=message):
         ridge_accuracy(test_codes=codes[None], labels=labels, test_labels=labels, **arguments)
+
+
+def test_logistic_regression_is_that_of_scikit_learn_in_every_run():
+    runs = [coded(seed=s) for s in (0, 1)]
+    codes, labels = torch.stack([r[0] for r in runs]), torch.stack([r[1] for r in runs])
+    probe = logistic_probe(codes, labels)
+    for r in range(2):
+        H = (codes[r] - codes[r].mean(0)) / (codes[r] - codes[r].mean(0)).square().mean().sqrt()
+        model = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(H, labels[r])
+        found = codes[r] @ probe.weights[r] + probe.offsets[r]
+        np.testing.assert_allclose(torch.softmax(found, 1), model.predict_proba(H), atol=1e-4)
+        assert float(probe.accuracy(codes, labels)[r]) == pytest.approx(model.score(H, labels[r]), abs=1e-12)
+
+
+def test_logistic_regression_does_not_depend_on_scale_or_offset():
+    codes, labels = coded()
+    both, twice = torch.stack((codes, 1e-3 * codes + 7)), labels.expand(2, -1)
+    found = logistic_probe(both[:, :200], twice[:, :200]).accuracy(both[:, 200:], twice[:, 200:])
+    assert found[0] == found[1] and found[0] > 0.55
+
+
+@pytest.mark.parametrize(
+    ("codes", "labels", "message"),
+    [
+        (torch.ones(2, 5, 3), torch.tensor([[0, 1, 0, 1, 0]] * 2), "do not vary"),
+        (torch.ones(5, 3), torch.zeros(5).long(), r"codes \(5, 3\)"),
+        (torch.full((1, 2, 3), torch.nan), torch.zeros(1, 2).long(), "finite codes"),
+        (torch.ones(1, 2, 3), torch.tensor([[-100, 0]]), "labels from 0"),
+        (torch.ones(1, 2, 3), [[0.5, 0]], "integers are allowed"),
+    ],
+)
+def test_what_logistic_regression_does_not_take(codes, labels, message):
+    with pytest.raises(ValueError, match=message):
+        logistic_probe(codes, labels)

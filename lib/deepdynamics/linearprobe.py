@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from deepdynamics import _checks as arrays
 from deepdynamics._checks import Numbers
 
-__all__ = ["ridge_accuracy"]
+__all__ = ["LinearProbe", "logistic_probe", "ridge_accuracy"]
 
 RIDGES = tuple(10.0**power for power in range(-8, 1))
 
@@ -58,6 +59,68 @@ def ridge_accuracy(
         best = ridges[found.index(max(found))]
         chosen.append(_fit_and_score(run, labels, test, test_labels, [best])[0])
     return torch.tensor(chosen, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """Linear classifiers of codes, one a run: the answer is the largest of codes · ``weights`` (runs, d, classes) +
+    ``offsets`` (runs, 1, classes).
+
+    >>> probe = LinearProbe(torch.tensor([[[1.0, -1.0]]]), torch.zeros(1, 1, 2))
+    >>> probe.accuracy(torch.tensor([[[2.0], [-2.0], [-1.0]]]), torch.tensor([[0, 1, 0]]))
+    tensor([0.6667], dtype=torch.float64)
+    """
+
+    weights: Tensor
+    offsets: Tensor
+
+    def accuracy(self, codes: Numbers, labels: Numbers) -> Tensor:
+        """Share of right answers (runs,), for codes (runs, n, d) and labels (runs, n)."""
+        found = (arrays.tensor("codes", codes).to(self.weights.dtype) @ self.weights + self.offsets).argmax(-1)
+        answers = arrays.labels("labels", labels)
+        if answers.shape != found.shape:
+            raise ValueError(f"labels of shape {tuple(answers.shape)}: {tuple(found.shape)}, one a code, is allowed")
+        return (found == answers).double().mean(1)
+
+
+def logistic_probe(codes: Numbers, labels: Numbers, *, steps: int = 200) -> LinearProbe:
+    """Multinomial logistic regression of codes (runs, n, d) on labels (runs, n): what the last layer of a classifier
+    would find, were it trained alone. It minimises the sum of the cross-entropies and |W|²/2 by at most ``steps`` of
+    L-BFGS, all runs together, in float64, with centred codes in units of their root mean square in each run, so that
+    their scale does not matter. The penalty is the one that scikit-learn takes where it is given none.
+
+    Raises ``ValueError`` where shapes do not fit, and for codes that do not vary.
+
+    >>> x = torch.linspace(-1, 1, 100)[None, :, None]
+    >>> labels = (x[..., 0] > 0.1).long()
+    >>> bool(logistic_probe(x, labels).accuracy(x, labels) > 0.95)
+    True
+    """
+    H, y = arrays.tensor("codes", codes).detach().double(), arrays.labels("labels", labels).long()
+    if H.ndim != 3 or y.shape != H.shape[:2]:
+        raise ValueError(f"codes {tuple(H.shape)}, labels {tuple(y.shape)}: (runs, n, d), (runs, n) are allowed")
+    if not torch.isfinite(H).all() or (y < 0).any():
+        raise ValueError("codes, labels: finite codes and labels from 0 are allowed")
+    mean = H.mean(1, keepdim=True)
+    scale = (H - mean).square().mean((1, 2), keepdim=True).sqrt()
+    if (scale <= 0).any():
+        raise ValueError("codes do not vary from sample to sample: a classifier needs codes that do")
+    H, goal = (H - mean) / scale, y.flatten()
+    W = H.new_zeros(len(H), H.shape[2], int(y.max()) + 1).requires_grad_()
+    c = H.new_zeros(len(H), 1, W.shape[2]).requires_grad_()
+    search = torch.optim.LBFGS([W, c], max_iter=steps, tolerance_grad=1e-4, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        found = torch.nn.functional.cross_entropy(torch.baddbmm(c, H, W).flatten(0, 1), goal, reduction="sum")
+        found = found + W.square().sum() / 2
+        found.backward()
+        return found
+
+    with torch.enable_grad():
+        search.step(loss)  # type: ignore[no-untyped-call]
+    weights = W.detach() / scale
+    return LinearProbe(weights, c.detach() - mean @ weights)
 
 
 def _fit_and_score(H: Tensor, y: Tensor, T: Tensor, z: Tensor, ridges: Sequence[float]) -> list[float]:

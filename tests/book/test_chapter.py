@@ -256,7 +256,7 @@ def test_make_chapter_without_a_name_begins_nothing():
 
 def test_planned_chapters_are_begun_in_their_place(real):
     """Rows of the sources, plans of lectures and the order of the map are theirs; a part without chapters is new."""
-    for slug in ("freeness", "ntk", "dynamical-isometry"):
+    for slug in ("freeness", "landscapes", "dynamical-isometry"):
         chapter.begin(real, slug)
     assert chapter_checks.check(real) == []
     toc = yaml.safe_load((real / TOC).read_text("utf8"))
@@ -267,9 +267,11 @@ def test_planned_chapters_are_begun_in_their_place(real):
     assert {"Random matrices", "Information geometry"} <= set(begun)
     assert parts["Random matrices"] == ["book/random-matrices/dynamical-isometry", "book/random-matrices/freeness"]
     assert toc["parts"][-2]["numbered"]
-    text = (real / "book/information-geometry/ntk.md").read_text("utf8")
-    rows = [r for r in yaml.safe_load((real / SOURCES).read_text("utf8"))["rows"] if r["chapter"] == "ntk"]
-    assert rows and all(row["section"] == "ntk-sources" and row["says"] in text for row in rows)
+    text = (real / f"{parts['Random matrices'][0]}.md").read_text("utf8")
+    rows = [
+        r for r in yaml.safe_load((real / SOURCES).read_text("utf8"))["rows"] if r["chapter"] == "dynamical-isometry"
+    ]
+    assert rows and all(row["section"] == "dynamical-isometry-sources" and row["says"] in text for row in rows)
 
 
 def test_part_of_a_new_chapter(real):
@@ -285,8 +287,8 @@ def test_part_of_a_new_chapter(real):
         (("My Chapter",), "NAME=My Chapter: small letters"),
         (("../up",), "NAME=../up: small letters"),
         (("one", "nowhere"), "PART=nowhere: allowed are layers, pretraining, spectra"),
-        (("ntk", "layers"), "PART=layers: .* plans ntk in the part 'Information geometry'"),
-        (("ntk", None, "Kernels"), "TITLE=Kernels: .* plans ntk as 'The neural tangent kernel'"),
+        (("freeness", "layers"), "PART=layers: .* plans freeness in the part 'Random matrices'"),
+        (("freeness", None, "Free"), "TITLE=Free: .* plans freeness as 'Asymptotic freeness'"),
     ],
 )
 def test_what_cannot_begin_is_refused_and_leaves_nothing(real, arguments, message):

@@ -92,7 +92,7 @@ def parameter_gram(model: nn.Module, X: Numbers, Y: Numbers | None = None, *, me
 
 
 def ways(model: nn.Module, X: Numbers) -> dict[str, str]:
-    """How each parameter of ``model`` is treated at samples like those of X (n, …), of which three are looked at:
+    """How each parameter of ``model`` is treated at samples like those of X (n, …), of which two are looked at:
     "factors" (inputs and signals of a linear layer, whose products are multiplied), "rows" (of the Jacobian, by a rule
     for the layer: convolutions with many positions, normalisations, parameters that are added or multiplied) or
     "autograd" (rows by one backward pass each: whatever has no rule). Raises as :func:`parameter_gram` does.

@@ -100,13 +100,13 @@ def opened(model: nn.Module, X: Tensor) -> Network:
 
 
 def probe(X: Tensor) -> Tensor:
-    """Two or three samples to try a network on: the first of X, and where there is one only its entries in reverse.
+    """Two samples to try a network on: the first of X, and where there is one only also its entries in reverse.
 
     >>> probe(torch.tensor([[1, 2]]))
     tensor([[1, 2],
             [2, 1]])
     """
-    return X[:3] if len(X) > 1 else torch.stack([X[0], X[0].flatten().flip(0).view_as(X[0])])
+    return X[:2] if len(X) > 1 else torch.stack([X[0], X[0].flatten().flip(0).view_as(X[0])])
 
 
 def _by_sample(f: Map, X: Tensor) -> Tensor | None:

@@ -57,10 +57,11 @@ class Layout:
 
 
 def layout(signal: Tensor, n: int) -> Layout | None:
-    """The layout that fits a ``signal`` of the last of n samples: that of all others is zero.
+    """The layout that fits a ``signal`` of the last of n samples: that of all others is zero. None where none fits, or
+    where the last is zero as well, which would fit any.
 
-    >>> layout(torch.tensor([0.0, 1.0, 0.0, 1.0]), 2), layout(torch.ones(2), 2)
-    (Layout(axis='last'), None)
+    >>> layout(torch.tensor([0.0, 1.0, 0.0, 1.0]), 2), layout(torch.ones(2), 2), layout(torch.zeros(2), 2)
+    (Layout(axis='last'), None, None)
     """
     for axis in ("first", "second", "last"):
         if axis == "second" and (signal.ndim < 2 or signal.shape[1] != n):
@@ -69,7 +70,7 @@ def layout(signal: Tensor, n: int) -> Layout | None:
             parts = Layout(axis).split(signal[None], n)[0]
         except Unsuited:
             continue
-        if not parts[:-1].any():
+        if parts[-1].any() and not parts[:-1].any():
             return Layout(axis)
     return None
 
@@ -90,6 +91,10 @@ class Product:
     size: int
     positions_last: bool
     layout: Layout
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.inputs.nbytes)
 
     def signals(self, raw: Tensor) -> Tensor:
         """Signals (n, c, S, o) of raw ones (c, *shape of the node's value)."""
@@ -137,6 +142,10 @@ class Entries:
     other: Tensor | float
     layout: Layout
 
+    @property
+    def nbytes(self) -> int:
+        return int(self.other.nbytes) if isinstance(self.other, Tensor) else 0
+
     def rows(self, raw: Tensor) -> Tensor:
         """Rows (n, c, entries of the parameter)."""
         beside = self.layout.spread(self.shape, raw.ndim - 1)
@@ -157,6 +166,10 @@ class GroupedKernel:
     inputs: Tensor
     factor: float
     layout: Layout
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.inputs.nbytes)
 
     def rows(self, raw: Tensor) -> Tensor:
         """Rows (n, c, entries of the parameter)."""

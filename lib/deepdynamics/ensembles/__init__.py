@@ -2,6 +2,7 @@
 thousand."""
 
 from deepdynamics.ensembles.mlp import History, MLPEnsemble
+from deepdynamics.ensembles.normalised import NORMALISATIONS, NormalisedMLPs
 from deepdynamics.ensembles.shallow import ShallowEnsemble, ShallowNets
 
-__all__ = ["History", "MLPEnsemble", "ShallowEnsemble", "ShallowNets"]
+__all__ = ["NORMALISATIONS", "History", "MLPEnsemble", "NormalisedMLPs", "ShallowEnsemble", "ShallowNets"]

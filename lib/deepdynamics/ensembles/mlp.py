@@ -18,7 +18,7 @@ from torch import Tensor
 from deepdynamics._batched import mini_batches, per_run, run_seeds, threads
 from deepdynamics._checks import count, not_negative, one_of
 from deepdynamics.activations import ActivationLike
-from deepdynamics.ensembles.training import OPTIMISERS, StackedMLPs, train
+from deepdynamics.ensembles.training import LOSSES, OPTIMISERS, StackedMLPs, train
 from deepdynamics.networks import MLP, Seed, generator
 from deepdynamics.networks.draws import layer_parameters
 
@@ -129,10 +129,13 @@ class MLPEnsemble:
         steps: int | Sequence[int],
         batch: int | Sequence[int] = 128,
         optimiser: str | Sequence[str] = "sgd",
+        loss: str = "cross_entropy",
+        fixed_biases: bool = False,
         seed: int | Sequence[int] = 0,
     ) -> History:
         """Minimise the mean softmax cross-entropy on ``X`` (n, in), ``y`` (n,) integers below the number of classes;
-        may be called again to go on.
+        may be called again to go on. ``loss="squared"`` is the mean of ½‖f − e_y‖², with e_y the unit vector of the
+        label and the sum over the outputs. ``fixed_biases`` leaves the biases as they were drawn.
 
         All runs with the same ``batch`` and ``seed`` see the same mini-batches: the data are shuffled, cut into batches
         (a remainder is left out), and shuffled again when they are used up. ``optimiser``: "sgd"; "momentum" (0.9, as
@@ -141,7 +144,7 @@ class MLPEnsemble:
         trained one group after the other; small ones on one thread, where several would wait for each other.
 
         Raises ``ValueError`` where X and y do not fit the networks, and for steps < 0, a batch outside 1..n, a negative
-        learning rate or an unknown optimiser.
+        learning rate, an unknown optimiser or loss.
 
         >>> rates = [0.0, 0.1, 1.0]
         >>> X, y = [[-1.0], [-0.5], [0.5], [1.0]], [0, 0, 1, 1]
@@ -161,8 +164,9 @@ class MLPEnsemble:
             )
         )
         _check_training(rates, counts, sizes, kinds, len(X))
-        loss = torch.full((max(counts), self.runs), torch.nan, dtype=X.dtype)
-        accuracy = loss.clone()
+        one_of("loss", loss, LOSSES)
+        recorded = torch.full((max(counts), self.runs), torch.nan, dtype=X.dtype)
+        accuracy = recorded.clone()
         for stack in self._stacks:
             for places in _groups([(counts[r], sizes[r], kinds[r], seeds[r]) for r in stack.members], X.shape[1]):
                 members = [stack.members[i] for i in places]
@@ -174,12 +178,13 @@ class MLPEnsemble:
                 batches = mini_batches(len(X), size, count, orders)
                 with threads(len(members) * size * max(weight[0].numel() for weight in stack.weights)):
                     part = stack.part(places, same_inputs=len(set(orders)) == 1)
-                    losses, right = map(torch.stack, zip(*train(part, X, y, eta, batches, size, kind), strict=True))
+                    steps_of = train(part, X, y, eta, batches, size, kind, loss, fixed_biases)
+                    losses, right = map(torch.stack, zip(*steps_of, strict=True))
                     stack.put_back(places, part)
                 failed = (~torch.isfinite(losses)).cumsum(0) > 0
-                loss[:count, members] = losses.masked_fill(failed, torch.inf).cpu()
+                recorded[:count, members] = losses.masked_fill(failed, torch.inf).cpu()
                 accuracy[:count, members] = right.masked_fill(failed, 0).cpu()
-        return History(loss, accuracy, torch.isinf(loss).any(0))
+        return History(recorded, accuracy, torch.isinf(recorded).any(0))
 
     @torch.no_grad()
     def outputs(self, X: Tensor | ArrayLike) -> Tensor:

@@ -4,7 +4,8 @@ Weights are stacked as (runs, out, in), and states as (runs, width, samples), so
 memory: one batched matrix product serves all networks, in the first layer a single product, and every elementwise
 operation runs along the samples. The gradient of the cross-entropy is written by hand: with δ the gradient at the
 pre-activations of a layer and x its input, one call W ← W - η δxᵀ is gradient and update together (η multiplies δ at
-the top, and the backward pass is linear in δ), so that no gradient is stored.
+the top, and the backward pass is linear in δ), so that no gradient is stored. The squared loss differs in δ at the
+top alone.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from deepdynamics import activations
 from deepdynamics._batched import Adam
 from deepdynamics.activations import ActivationLike
 
-__all__ = ["OPTIMISERS", "StackedMLPs", "tanh_", "train"]
+__all__ = ["LOSSES", "OPTIMISERS", "StackedMLPs", "tanh_", "train"]
 
 OPTIMISERS = ("sgd", "momentum", "adam")
+LOSSES = ("cross_entropy", "squared")
 
 
 @dataclass
@@ -114,10 +116,19 @@ class StackedMLPs:
 
 
 def train(
-    stack: StackedMLPs, X: Tensor, y: Tensor, eta: Tensor, batches: Iterable[Tensor], size: int, optimiser: str
+    stack: StackedMLPs,
+    X: Tensor,
+    y: Tensor,
+    eta: Tensor,
+    batches: Iterable[Tensor],
+    size: int,
+    optimiser: str,
+    loss: str = "cross_entropy",
+    fixed_biases: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Train in place on X (n, in), y (n,), with the learning rates ``eta`` (runs,) on ``batches`` of indices, (size,)
-    or (runs, size); loss and accuracy (runs,) of each step, before its update.
+    or (runs, size); loss and accuracy (runs,) of each step, before its update. ``loss``: a name of ``LOSSES``;
+    ``fixed_biases``: only the weights learn.
 
     >>> stack = StackedMLPs.of([[(torch.zeros(2, 1), torch.zeros(2))]], [0], "linear")
     >>> X, y, everything = torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1]), torch.arange(2)
@@ -130,13 +141,14 @@ def train(
     ones = X.new_ones(1, size)  # what a bias is multiplied by
     update = _Update((*stack.weights, *stack.biases), eta, size, optimiser)
     overwrite, phi = stack.in_place, stack.phi
+    at_the_top = {"cross_entropy": _cross_entropy, "squared": _squared}[loss]
     for batch in batches:
         batch = batch.to(X.device)
         kept: list[Tensor] = []
         labels = y[batch]
         xs = stack.forward(X[batch].transpose(-1, -2), buffers, kept)
-        loss, delta = _cross_entropy(xs[-1], labels, deltas[-1])
-        yield loss, (xs[-1].max(1).indices == labels).to(X.dtype).mean(-1)
+        value, delta = at_the_top(xs[-1], labels, deltas[-1])
+        yield value, (xs[-1].max(1).indices == labels).to(X.dtype).mean(-1)
         delta.mul_(update.scale)
         for depth in reversed(range(len(stack.weights))):
             x, weight = xs[depth], stack.weights[depth]
@@ -144,7 +156,8 @@ def train(
             # overwritten by the slope.
             below = torch.bmm(weight.transpose(1, 2), delta, out=deltas[depth - 1]) if depth else delta
             update(weight, delta, x)
-            update(stack.biases[depth], delta, ones)
+            if not fixed_biases:
+                update(stack.biases[depth], delta, ones)
             if depth:
                 delta = overwrite[1](x, below) if overwrite else below.mul_(phi.slope(kept[depth - 1]))
 
@@ -193,6 +206,14 @@ def _cross_entropy(logits: Tensor, labels: Tensor, out: Tensor) -> tuple[Tensor,
     return -chosen.mean((1, 2)), torch.exp(log_p, out=out).scatter_(1, places, chosen.expm1())
 
 
+def _squared(logits: Tensor, labels: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of ½‖f − e_y‖² (runs,), e_y the unit vector of the label, for outputs (runs, classes, n) at labels (n,) or
+    (runs, n), and n times its gradient, written to ``out``."""
+    places = labels.expand(len(logits), -1)[:, None]
+    delta = out.copy_(logits).scatter_add_(1, places, logits.new_full(places.shape, -1))
+    return delta.square().sum(1).mean(1) / 2, delta
+
+
 def tanh_(h: Tensor) -> Tensor:
     """tanh in place.
 
@@ -210,6 +231,8 @@ def tanh_(h: Tensor) -> Tensor:
 # Activations that can be overwritten: x = φ(h) in place of h, and φ'(h) δ in place of δ, computed from x; x is lost.
 _IN_PLACE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "tanh": (tanh_, lambda x, delta: delta.addcmul_(x.mul_(x), delta, value=-1)),
+    # |x| < 1 where the slope is 1; the slope at the corners themselves is 0, as Activation.slope has it.
+    "hardtanh": (lambda h: h.clamp_(-1, 1), lambda x, delta: delta.mul_(x.abs() < 1)),
     "relu": (lambda h: h.clamp_(min=0), lambda x, delta: delta.mul_(x.sign_())),
     "sigmoid": (lambda h: h.sigmoid_(), lambda x, delta: delta.mul_(x.addcmul_(x, x, value=-1))),
 }

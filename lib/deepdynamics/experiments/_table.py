@@ -22,6 +22,11 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "contraction.autoencoders": "contraction.autoencoders",
         "contraction.prediction": "contraction.prediction",
     },
+    "fisher-wide": {"fisher-wide.rates": "fisher_wide.rates"},
+    "fisher-isometry": {
+        "fisher-isometry.online": "fisher_isometry.online",
+        "fisher-isometry.architectures": "fisher_isometry.architectures",
+    },
 }
 
 

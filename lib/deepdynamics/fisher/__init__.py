@@ -14,18 +14,23 @@ trace is that of F.
 from deepdynamics.fisher.conditional import conditional_dual, online_learning_rate_bound
 from deepdynamics.fisher.duals import dual
 from deepdynamics.fisher.isometry import ThreeLayerLaw, isometric_lambda_max, three_layer_law
+from deepdynamics.fisher.kernel import gradient_kernel
 from deepdynamics.fisher.lanczos import LambdaMax, lambda_max
+from deepdynamics.fisher.threelayers import ThreeLayerSample, three_layer_sample
 from deepdynamics.fisher.universal import UniversalStatistics, universal_statistics
 
 __all__ = [
     "LambdaMax",
     "ThreeLayerLaw",
+    "ThreeLayerSample",
     "UniversalStatistics",
     "conditional_dual",
     "dual",
+    "gradient_kernel",
     "isometric_lambda_max",
     "lambda_max",
     "online_learning_rate_bound",
     "three_layer_law",
+    "three_layer_sample",
     "universal_statistics",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,8 @@ def lambda_max(
     are taken in blocks where what autograd keeps of all of them would exceed ``memory`` bytes; then each product
     evaluates the model again.
 
-    Raises ``ValueError`` as :func:`deepdynamics.fisher.dual` does and for a ``tol`` that is not positive;
+    Raises ``ValueError`` as :func:`deepdynamics.fisher.dual` does, for a ``tol`` that is not positive, and for a model
+    that torch cannot differentiate twice;
     ``RuntimeError`` where the iteration does not reach ``tol``. In single precision tol below 1e-6 is rounding.
 
     >>> X = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
@@ -69,9 +70,14 @@ def lambda_max(
     with torch.no_grad():
         weighing = Weighing(network(X), loss, mean_subtracted)
     size = len(X) * network.outputs
-    with network.recording(), plain_kernels(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        products = _Dual(network, X, weighing, number("memory", memory, positive))
+    memory = number("memory", memory, positive)
+    with network.recording(), contextlib.ExitStack() as kernels:
+        products = _right(network, X, weighing, memory)
+        if products is None:  # fused attention and recurrent networks, which can be differentiated once
+            kernels.enter_context(plain_kernels())
+            products = _right(network, X, weighing, memory)
+        if products is None:
+            raise ValueError("model has no second derivative that is right to rounding: dual does without")
         if size <= _SMALL:
             values, vectors = np.linalg.eigh(np.stack([products(column) for column in np.eye(size)]))
         else:
@@ -81,6 +87,18 @@ def lambda_max(
         value, u = float(values[-1]), vectors[:, -1]
         gap = float(np.linalg.norm(products(u) - value * u))
     return LambdaMax(value, gap / value if value > 0 else gap, products.count)
+
+
+def _right(network: Network, X: Tensor, weighing: Weighing, memory: float) -> _Dual | None:
+    """The products, where they are right: uᵀ (J Jᵀ u) = ‖Jᵀu‖²."""
+    try:
+        products = _Dual(network, X, weighing, memory)
+        u = torch.randn(len(X), network.outputs, generator=generator(0), dtype=torch.float64).to(products.parameters[0])
+        direction = products.pulled(u)
+        one, other = float((u * products.pushed(direction)).sum()), float(sum((g**2).sum() for g in direction))
+    except RuntimeError:
+        return None
+    return products if abs(one - other) <= 1e4 * torch.finfo(u.dtype).eps * other else None
 
 
 class _Dual:
@@ -99,8 +117,7 @@ class _Dual:
         like = self.parameters[0]
         u = torch.from_numpy(np.ascontiguousarray(column)).to(like).view(T, C, 1)
         u = self.weighing(u).squeeze(2)
-        direction = self._pulled(u)
-        found = self.weighing.back(self._pushed(direction)[..., None]).div_(T)
+        found = self.weighing.back(self.pushed(self.pulled(u))[..., None]).div_(T)
         return found.flatten().double().cpu().numpy()  # type: ignore[no-any-return]
 
     def _graph(self, X: Tensor) -> tuple[Tensor, Tensor, list[Tensor | None]]:
@@ -112,7 +129,8 @@ class _Dual:
             found = torch.autograd.grad(value, self.parameters, w, create_graph=True, allow_unused=True)
         return value, w, list(found)
 
-    def _pulled(self, u: Tensor) -> list[Tensor]:
+    def pulled(self, u: Tensor) -> list[Tensor]:
+        """Jᵀu of u (T, C), for each parameter."""
         sums = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         for start in range(0, len(self.X), self.block):
             which = slice(start, start + self.block)
@@ -125,7 +143,8 @@ class _Dual:
                     total += g
         return sums
 
-    def _pushed(self, direction: list[Tensor]) -> Tensor:
+    def pushed(self, direction: list[Tensor]) -> Tensor:
+        """J v (T, C) of v, for each parameter."""
         rows = []
         for start in range(0, len(self.X), self.block):
             _, w, found = self._graph(self.X[start : start + self.block]) if self.kept is None else self.kept

@@ -57,6 +57,15 @@ class Layer:
         """Jᵀu of u (N, C), as a tensor for each parameter."""
         return {name: value for each in self.jacobians for name, value in each.pulled(u).items()}
 
+    @property
+    def silent(self) -> bool:
+        """Whether no output depends on these parameters, as in a layer whose units are all off.
+
+        >>> layers(nn.Sequential(nn.Linear(2, 1), nn.Threshold(9.0, 0.0), nn.Linear(1, 1)), torch.eye(2))[0].silent
+        True
+        """
+        return all(isinstance(each.part, Rows) and not each.part.values.any() for each in self.jacobians)
+
     def factors(self, kind: str) -> Factors:
         """Inputs (N, 1, i) and signals (N, C, 1, o) of a weight matrix, its bias included, that is used once a sample.
 

@@ -165,7 +165,7 @@ def moves(kind: str, model: nn.Module, X: Tensor, r: Tensor, damping: float) -> 
             yield _move(layer, a, N)
         return
     for layer in own:
-        if kind == "layerwise":
+        if kind == "layerwise" or layer.silent:
             yield _move(layer, block_coefficients(layer.gram, r, N, damping, cutoff), N)
         else:
             metric = {"kfac": _kronecker, "unitwise": _units}[kind]

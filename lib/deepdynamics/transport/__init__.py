@@ -1,6 +1,7 @@
-"""Optimal transport between Gaussians, flows of densities, and denoising autoencoders as maps that move mass."""
+"""Optimal transport between Gaussians and clouds, flows of densities, and networks as maps that move mass: residual
+networks, generators, denoising autoencoders."""
 
-from deepdynamics.transport.clouds import sample_w2
+from deepdynamics.transport.clouds import pair_clouds, sample_w2
 from deepdynamics.transport.continuity import gaussian_continuity_residual
 from deepdynamics.transport.denoisers import Denoiser, train_composed_daes, train_dae, train_daes
 from deepdynamics.transport.diffusion import probability_flow
@@ -14,11 +15,14 @@ from deepdynamics.transport.entropy import (
 )
 from deepdynamics.transport.flows import Coupling, compose_daes, euler_flow, midpoint_flow, rk4_flow
 from deepdynamics.transport.gaussians import AffineMap, gaussian_geodesic, gaussian_map, gaussian_w2
+from deepdynamics.transport.generators import Generators, train_generators
 from deepdynamics.transport.jko import jko_denoising, jko_fokker_planck, jko_heat
 from deepdynamics.transport.mixtures import Estimate, GaussianMixture
+from deepdynamics.transport.residual import ResidualFlows, at_length, residual_flows, train_residual
 from deepdynamics.transport.translation import ShallowStep, train_steps, translate
 from deepdynamics.transport.tweedie import dae_map, gaussian_dae
 from deepdynamics.transport.volumes import log_volume
+from deepdynamics.transport.ways import antisymmetric_share, bend, random_pairing_cost, rotation_share
 
 __all__ = [
     "AffineMap",
@@ -26,7 +30,12 @@ __all__ = [
     "Denoiser",
     "Estimate",
     "GaussianMixture",
+    "Generators",
+    "ResidualFlows",
     "ShallowStep",
+    "antisymmetric_share",
+    "at_length",
+    "bend",
     "compose_daes",
     "dae_flow_gaussian",
     "dae_map",
@@ -46,12 +55,18 @@ __all__ = [
     "jko_heat",
     "log_volume",
     "midpoint_flow",
+    "pair_clouds",
     "probability_flow",
+    "random_pairing_cost",
+    "residual_flows",
     "rk4_flow",
+    "rotation_share",
     "sample_w2",
     "train_composed_daes",
     "train_dae",
     "train_daes",
+    "train_generators",
+    "train_residual",
     "train_steps",
     "translate",
 ]

@@ -73,7 +73,8 @@ def translate(
 def train_steps(x: Numbers, y: Numbers, units: int, *, steps: int, seed: Seed) -> list[ShallowStep]:
     """For each run a :class:`ShallowStep` of ReLUs whose weights, hidden ones too, are trained to carry ``x`` (runs, n,
     d) to ``y``, of the same shape: Adam on the mean square, batches of 200, a rate that falls linearly to 0, from
-    a, b ~ N(0, 1) and output weights of 0. Raises ``ValueError`` for shapes that do not fit.
+    a, b ~ N(0, 1) and output weights of 0. The runs share one stream of random numbers: what a run draws depends on how
+    many there are. Raises ``ValueError`` for shapes that do not fit.
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(size=(1, 500, 2))

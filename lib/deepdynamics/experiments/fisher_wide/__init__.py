@@ -1,0 +1,1 @@
+"""What the chapter on the Fisher information of wide networks stores."""
