@@ -248,6 +248,19 @@ def test_samples_twice_units_that_are_off_and_no_error(kind):
         torch.testing.assert_close(flat(network), before, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["kfac", "unitwise"])
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [1, 0, 2, 3], [3, 2, 1, 0], [1, 2, 3, 0]])
+def test_the_order_of_samples_does_not_matter(kind, order):
+    """A layer that is on at the first of four samples only."""
+    model, X, y = perceptron(2, 3, 1, activation=nn.ReLU), -draw(4, 2).abs(), draw(4, 1, seed=1)
+    X[0] *= -1
+    with torch.no_grad():
+        model[0].weight.abs_()
+        model[0].bias.zero_()
+    expected = direction(kind, model, X, y, 0.1)
+    torch.testing.assert_close(moved(kind, 0.1, model, X[order], y[order]), expected, rtol=1e-9, atol=1e-12)
+
+
 def test_large_damping_is_gradient_descent():
     model, X, y = perceptron(3, 5, 2), draw(4, 3), draw(4, 2, seed=1)
     (((model(X) - y) ** 2).sum() / 8).backward()

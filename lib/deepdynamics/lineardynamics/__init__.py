@@ -12,6 +12,7 @@ from deepdynamics.lineardynamics.descent import (
     random_weights,
     steps_to_learn,
     strengths,
+    unpassed_share,
 )
 from deepdynamics.lineardynamics.exact import learning_time, mode_strength
 
@@ -29,4 +30,5 @@ __all__ = [
     "random_weights",
     "steps_to_learn",
     "strengths",
+    "unpassed_share",
 ]

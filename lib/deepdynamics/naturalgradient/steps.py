@@ -60,8 +60,8 @@ class NaturalGradient:
         object.__setattr__(self, "damping", number("damping", self.damping, not_negative))
 
     def step(self, model: nn.Module, X: Numbers, y: Numbers, learning_rate: float) -> nn.Module:
-        """One step from all of the samples ``X`` (N, …) to the targets ``y``, of the shape of the outputs (N, C), or
-        (N,) where C = 1. Changes the parameters of ``model`` that have ``requires_grad`` in place and returns it.
+        """One step on all samples ``X`` (N, …) towards the targets ``y``, of the shape of the outputs (N, C), or (N,)
+        where C = 1. Changes the parameters of ``model`` that have ``requires_grad`` in place and returns it.
 
         Raises ``ValueError`` for a model in training mode with dropout or batch statistics, targets of another shape,
         and layers that the kind does not take, by name.
@@ -156,24 +156,27 @@ def moves(kind: str, model: nn.Module, X: Tensor, r: Tensor, damping: float) -> 
     N, n, dtype = len(X), len(r), next(p.dtype for p in model.parameters() if p.is_floating_point())
     if kind == "exact":
         block = whole(model, X)
-        yield _move(block, block_coefficients(block.gram, r, N, damping, 10 * n**0.5 * torch.finfo(dtype).eps), N)
+        cutoff = 10 * n**0.5 * torch.finfo(dtype).eps
+        yield _move(block, block.gram, block_coefficients(block.gram, r, N, damping, cutoff), N)
         return
     own, cutoff = layers(model, X), gram_rounding(n, dtype)
     if kind == "tridiagonal":
-        solved = tridiagonal_coefficients([layer.gram for layer in own], r, N, damping, cutoff)
-        for layer, a in zip(own, solved, strict=True):
-            yield _move(layer, a, N)
+        grams = [layer.gram for layer in own]
+        solved = tridiagonal_coefficients(grams, r, N, damping, cutoff)
+        for layer, gram, a in zip(own, grams, solved, strict=True):
+            yield _move(layer, gram, a, N)
         return
     for layer in own:
         if kind == "layerwise" or layer.silent:
-            yield _move(layer, block_coefficients(layer.gram, r, N, damping, cutoff), N)
+            gram = layer.gram
+            yield _move(layer, gram, block_coefficients(gram, r, N, damping, cutoff), N)
         else:
             metric = {"kfac": _kronecker, "unitwise": _units}[kind]
             yield metric(layer, r, N, damping, rounding(n, dtype))
 
 
-def _move(block: Block, a: Tensor, N: int) -> Move:
-    return Move(lambda: block.gram @ a, partial(block.pulled, a[:, 0].reshape(N, -1)))
+def _move(block: Block, gram: Tensor, a: Tensor, N: int) -> Move:
+    return Move(lambda: gram @ a, partial(block.pulled, a[:, 0].reshape(N, -1)))
 
 
 def _kronecker(layer: Layer, r: Tensor, N: int, damping: float, cutoff: float) -> Move:
