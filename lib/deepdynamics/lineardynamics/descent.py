@@ -30,7 +30,6 @@ __all__ = [
     "decoupled_weights",
     "descend",
     "excess_loss",
-    "off_diagonal",
     "orthogonality_defect",
     "pretrained_weights",
     "product",
@@ -316,24 +315,6 @@ def orthogonality_defect(weight: Numbers) -> Tensor:
     """
     squares = torch.linalg.svdvals(tensor("weight", weight)).square()
     return squares.std(-1, correction=0) / squares.mean(-1)
-
-
-def off_diagonal(basis: Numbers, covariance: Numbers) -> Tensor:
-    """Mean |C_ij| / √(C_ii C_jj) over i ≠ j of C = VᵀΣV, V the columns of ``basis`` (…, n, k): 0 where Σ is diagonal
-    in that basis.
-
-    >>> off_diagonal(torch.eye(2), torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
-    tensor(0.5000)
-    """
-    like = _like(basis, covariance)
-    basis, covariance = tensor("basis", basis, like), tensor("covariance", covariance, like)
-    k = basis.shape[-1]
-    if k < 2:
-        raise ValueError(f"basis of shape {tuple(basis.shape)}: at least two columns are needed")
-    C = basis.mT @ covariance @ basis
-    size = C.diagonal(dim1=-2, dim2=-1).sqrt()
-    ratio = (C / size[..., :, None] / size[..., None, :]).abs()
-    return (ratio.sum((-2, -1)) - k) / (k * (k - 1))
 
 
 def _like(*values: Any) -> Tensor:
