@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,24 @@ class NaturalGradient:
         True
         """
         rate = number("learning_rate", learning_rate, positive)
+        found = self.direction(model, X, y)
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                if name in found:
+                    p.sub_(rate * found[name].to(p))
+        return model
+
+    def direction(self, model: nn.Module, X: Numbers, y: Numbers) -> dict[str, Tensor]:
+        """(G + ρ)⁻¹ ∇E as a tensor for each parameter that is trained, by name; ``model`` stays as it is. A step is
+        -learning_rate times this.
+
+        Raises ``ValueError`` as :meth:`step` does.
+
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> _ = model.weight.data.zero_()
+        >>> NaturalGradient("exact").direction(model, torch.eye(2), [1.0, -1.0])["weight"].round(decimals=6)
+        tensor([[-1.,  1.]])
+        """
         X = samples("X", X, model)
         with torch.no_grad():
             f = opened(model, X)(X).double()
@@ -79,11 +98,38 @@ class NaturalGradient:
         found: dict[str, Tensor] = {}
         for move in moves(self.kind, model, X, residuals, self.damping):
             found |= move.parameters()
-        with torch.no_grad():
-            for name, p in model.named_parameters():
-                if name in found:
-                    p.sub_(rate * found[name].to(p))
-        return model
+        return found
+
+    def linearised(self, model: nn.Module, X: Numbers, y: Numbers, X_new: Numbers, learning_rate: float) -> Tensor:
+        """f(x) - η J(x)(G + ρ)⁻¹∇E: the outputs (m, C) at samples ``X_new`` (m, …) after a step of the network that is
+        linearised at its parameters; ``model`` stays as it is. In the NTK regime this is the network after a step, and
+        with η = 1/α and an isotropic metric it is the network at the end of training:
+
+            f(x) + (1/α) J(x) G⁺ J(X)ᵀ (y - f(X))/N ,
+
+        for the exact metric kernel regression, f(x) + Θ(x, X) Θ(X, X)⁻¹ (y - f(X)).
+
+        Raises ``ValueError`` as :meth:`step` does.
+
+        >>> model, X = nn.Linear(2, 1).double(), torch.eye(2, dtype=torch.float64)
+        >>> NaturalGradient("exact").linearised(model, X, [1.0, -1.0], X, 1.0).round(decimals=9)
+        tensor([[ 1.],
+                [-1.]], dtype=torch.float64)
+        """
+        rate = number("learning_rate", learning_rate, positive)
+        found = self.direction(model, X, y)
+        X_new = samples("X_new", X_new, model)
+        network = opened(model, X_new)
+        at = {name: network.parameters[name].detach() for name in found}
+        tangent = {name: -rate * found[name].to(at[name]) for name in found}
+
+        def outputs(parameters: dict[str, Tensor]) -> Tensor:
+            call = partial(torch.func.functional_call, model, parameters)
+            f = call((X_new,)) if network.together else torch.stack([call((x,)) for x in X_new])
+            return cast(Tensor, f).reshape(len(X_new), network.outputs)
+
+        f, change = cast(tuple[Tensor, Tensor], torch.func.jvp(outputs, (at,), (tangent,)))
+        return (f + change).detach()
 
 
 @dataclass(frozen=True)
