@@ -91,7 +91,7 @@ def by_curvlinops(model, X):
 
     loss = nn.MSELoss(reduction="sum")
     data = [(X, torch.zeros(len(X), 10))]
-    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    parameters = [p for p in model.parameters() if p.requires_grad]
     operator = GGNLinearOperator(model, loss, parameters, data).to_scipy()
     return float(eigsh(operator, k=1, which="LA", tol=1e-4, return_eigenvectors=False)[0]) / (2 * len(X))
 

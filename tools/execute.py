@@ -195,6 +195,7 @@ def run(root: Path, name: str, running: Running | None = None) -> tuple[str | No
             notebook,
             timeout=300,
             record_timing=False,
+            coalesce_streams=True,  # where a print is cut in two depends on the clock
             kernel_name="python3",
             config=_transport(Path(folder)),
             extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of TCP, to the terminal

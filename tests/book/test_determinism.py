@@ -34,6 +34,16 @@ def test_second_execution_gives_the_same_outputs(chapter):
         assert one == two, f"{chapter}: output {number} differs ({', '.join(k for k in one if one[k] != two.get(k))})"
 
 
+def test_print_that_arrives_in_two_parts_is_one_output(tmp_path):
+    (tmp_path / "lib").symlink_to(ROOT / "lib")
+    (tmp_path / "book").mkdir()
+    head = "---\nkernelspec: {display_name: Python 3, language: python, name: python3}\n---\n"
+    cell = "```{code-cell} ipython3\nprint('one', flush=True)\nprint('two', flush=True)\n```\n"
+    (tmp_path / "book" / "two.md").write_text(head + cell, "utf8")
+    failure, notebook, _ = execute.run(tmp_path, "book/two")
+    assert failure is None and outputs(notebook) == [{"text": "one\ntwo\n"}]
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_chapter_keeps_its_budget(chapter):
     """90 s on one thread and 1.5 GiB, no widget state, no addresses of objects."""
