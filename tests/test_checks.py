@@ -190,7 +190,6 @@ DOORS = {
     "greedy": (lambda c: descent.pretrained_weights(
         c, 2, 2, runs=2, scale=0.1, learning_rate=0.1, steps=5, seed=0)[1], torch.eye(4, dtype=F64)),
     "defect": (descent.orthogonality_defect, random(3, 3)),
-    "off diagonal": (descent.off_diagonal, torch.eye(3, dtype=F64), random(3, 3) + torch.eye(3)),
     "layer": (lambda x: STACK.layer(0, x), IMAGES),
     "states": (lambda x: STACK.states(x)[2], IMAGES),
     "factors": (lambda x: STACK.factors(x)[1], IMAGES[0]),

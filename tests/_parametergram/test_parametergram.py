@@ -1,17 +1,21 @@
 """J Jᵀ over parameters beside dense Jacobians, row by row from plain autograd, for every kind of network."""
 
 import gc
-from itertools import pairwise
 
 import pytest
 import torch
 from architecture_zoo import ZOO, Function, network
 from deepdynamics._parametergram import Factors, Rows, layer_jacobians, parameter_gram
+from deepdynamics._parametergram.blocks import by_autograd, parts, planned
+from deepdynamics._parametergram.model import graph_bytes, opened
 from deepdynamics.networks import CNN, MLP
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 DOUBLE = dict(dtype=torch.float64)
 
@@ -111,19 +115,57 @@ def test_blocks_change_nothing(memory):
     assert near(parameter_gram(model, X[:4], X[4:], memory=memory).gram, J[:12] @ J[12:].T)
 
 
-def test_memory_bounds_blocks(monkeypatch):
-    from deepdynamics._parametergram import gram
+class Held(TorchDispatchMode):
+    """The bytes of all tensors that were made within and are alive, at most."""
 
-    sizes = []
+    def __init__(self):
+        super().__init__()
+        self.alive, self.most = {}, 0
 
-    def counted(network, plan, X):
-        sizes.append(len(X) * plan.nbytes)
-        return blocks(network, plan, X)
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for each in tree_leaves(made):
+            if isinstance(each, torch.Tensor):
+                storage = each.untyped_storage()
+                self.alive.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))
+        self.alive = {key: (ref, size) for key, (ref, size) in self.alive.items() if not ref.expired()}
+        self.most = max(self.most, sum(size for _, size in self.alive.values()))
+        return made
 
-    blocks = gram.parts
-    monkeypatch.setattr(gram, "parts", counted)
-    parameter_gram(small_cnn().eval(), draw(60, 2, 8, 8).float(), memory=5e5)
-    assert len(sizes) > 2 and all(held + passing <= 5e5 for held, passing in pairwise(sizes))
+
+def squared(x, a):
+    """A layer whose rule is found wrong, so that its rows come from autograd."""
+    return a(x)[:, :4] + (x @ a.weight**2)[:, :4]
+
+
+MEASURED = {
+    "rules": (small_cnn, (60, 2, 8, 8)),
+    "a rule that is rejected": (lambda: Function(squared, nn.Linear(60, 60)), (60, 60)),
+    "no rule": (lambda: nn.Sequential(nn.ConvTranspose2d(2, 8, 5), nn.Flatten(), nn.Linear(1152, 5)), (60, 2, 8, 8)),
+    "many signals": (lambda: nn.Sequential(nn.Linear(20, 400), nn.Tanh(), nn.Linear(400, 30)), (10, 20)),
+}
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_memory_bounds_what_is_alive(name):
+    """With copies in passing, which are less than as much again."""
+    build, shape = MEASURED[name]
+    model, X, memory = build().eval(), draw(*shape).float(), 1e6
+    with Held() as held:
+        gram = parameter_gram(model, X, memory=memory).gram
+    assert held.most - gram.nbytes < 2 * memory
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_sample_is_planned_at_what_it_takes(name):
+    """No less than the parts that are kept of it, and no more than these with an evaluation and its signals."""
+    build, shape = MEASURED[name]
+    model, X = build().eval(), draw(*shape).float()
+    network = opened(model, X)
+    for plan in (planned(network, X), by_autograd(network, X)):
+        kept = sum(part.nbytes for part in parts(network, plan, X)) / len(X)
+        beside = graph_bytes(network, X) / len(X)
+        assert kept + beside <= plan.nbytes <= kept + 2.1 * beside + plan.row
 
 
 def ways(model, X):
@@ -171,6 +213,29 @@ def test_embeddings(tied, options):
     assert near(found.gram, J @ J.T)
     assert found.ways["embedding.weight"] == ("autograd" if options else "rows" if tied else "factors")
     assert near(parameter_gram(model, tokens.tolist()).gram, J @ J.T)
+
+
+def test_padding_after_the_samples_of_the_plan():
+    model = Tied(False, padding_idx=0).double()
+    tokens = torch.tensor([[1, 2, 3], [3, 3, 1], [0, 1, 2]])
+    J = dense(one(model), model, tokens)
+    found = parameter_gram(model, tokens)
+    assert near(found.gram, J @ J.T) and set(found.ways.values()) == {"autograd"}
+    assert near(parameter_gram(model, tokens[:2], tokens[2:]).gram, J[:8] @ J[8:].T)
+    assert near(sum(layer.gram() for layer in layer_jacobians(model, tokens)), J @ J.T)
+
+
+@pytest.mark.parametrize("on", [[0], [1], [3], [2, 4]])
+def test_a_layer_that_is_off_at_some_samples_has_its_rule(on):
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)).double()
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[1.0, 0.0]]) + 0.1 * draw(3, 2))
+        model[0].bias.zero_()
+    X = torch.tensor([[-1.0, 0.1]], **DOUBLE).repeat(5, 1)
+    X[on] *= -1 - torch.arange(len(on), **DOUBLE)[:, None]
+    J = dense(model, model, X)
+    found = parameter_gram(model, X)
+    assert near(found.gram, J @ J.T) and set(found.ways.values()) == {"factors"}
 
 
 def test_shared_layers_have_cross_terms():

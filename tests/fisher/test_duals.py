@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from architecture_zoo import network
+from architecture_zoo import Function, network
 from deepdynamics.fisher import conditional_dual, dual, lambda_max, online_learning_rate_bound
 from deepdynamics.networks import MLP
 from torch import nn
@@ -146,6 +146,35 @@ def test_isometric_networks_allow_two_over_the_depth():
     net = MLP((6,) * 5, "linear", init="orthogonal", seed=0, dtype=torch.float64)
     x = nn.functional.normalize(draw(6), dim=0)
     assert online_learning_rate_bound(net, x) == pytest.approx(2 / 8, rel=1e-13)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("f", [dual, lambda_max])
+def test_samples_are_never_evaluated_all_at_once(f, loss):
+    """Room for one sample: the model sees two together where it is looked at first, and never more."""
+    sizes = []
+
+    def forward(x, a):
+        sizes.append(len(x))
+        return torch.tanh(a(x))
+
+    model, X = Function(forward, nn.Linear(4, 3)).double(), draw(10, 4)
+    whole = f(model, X, loss)
+    assert f is dual or max(sizes) == 10  # where there is room
+    sizes.clear()
+    blocks = f(model, X, loss, memory=1)
+    assert max(sizes) == 2
+    if f is dual:
+        assert torch.allclose(blocks, whole, rtol=0, atol=1e-14)
+    else:
+        assert blocks.value == pytest.approx(whole.value, rel=1e-5)
+
+
+@pytest.mark.parametrize("f", [dual, lambda_max, conditional_dual, online_learning_rate_bound])
+@pytest.mark.parametrize("X", [[[1.0, 2.0]], torch.ones(1, 2)])
+def test_a_model_is_a_module(f, X):
+    with pytest.raises(ValueError, match=r"model = <built-in .*: a torch.nn.Module is allowed"):
+        f(torch.tanh, X)
 
 
 def test_what_is_refused():

@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from deepdynamics.fisher import dual, universal_statistics
+from deepdynamics.activations import get
+from deepdynamics.fisher import dual, gradient_kernel, universal_statistics
+from deepdynamics.fisher.recursion import gradient_products
 from deepdynamics.networks import MLP
 
 
@@ -43,6 +45,27 @@ def test_networks(activation, weight_var, bias_var):
     # Corrections of relative order 1/√M = 0.05; the mean of the bulk differs from its leading value by O(1/M + 1/T).
     truth = [theory.mean, theory.second_moment, theory.lambda_max, theory.bulk]
     assert np.allclose(np.mean(found, 0), truth, rtol=0.1)
+
+
+def test_the_step_function_has_no_kappa():
+    with pytest.raises(ValueError, match=r"activation .* second moment is finite"):
+        universal_statistics("step", 2.0, 0.1, 3, 10, 10, 1)
+    with pytest.raises(ValueError, match=r"activation .* second moment is finite"):
+        gradient_kernel(np.eye(2), (2, 4, 1), "step", 2.0, 0.1)
+
+
+def test_products_layer_by_layer_backwards():
+    """Σ_l q̃^l (N_{l-1} q̂^{l-1} + 1) as the paper has it, q̃ from the outputs down, one hidden layer of weights more."""
+    phi, (w, b), units = get("erf"), (1.7, 0.3), (5, 7, 9)
+    q0 = np.array([[1.1, 0.4], [0.4, 0.8]])
+    q1, q2, s1, s2 = np.empty((4, 2, 2))
+    for before, q, s in ((q0, q1, s1), (q1, q2, s2)):
+        for i in range(2):
+            for j in range(2):
+                own = [w * before[pair] + b for pair in ((i, i), (j, j), (i, j))]
+                q[i, j], s[i, j] = phi.covariance(*own), phi.slope_covariance(*own)
+    truth = (9 * q2 + 1) + w * s2 * (7 * q1 + 1) + w**2 * s2 * s1 * (5 * q0 + 1)
+    np.testing.assert_allclose(gradient_products(phi, q0, w, b, units, 1.0), truth, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

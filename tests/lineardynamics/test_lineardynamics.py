@@ -291,16 +291,6 @@ def test_orthogonality_defect_of_gaussian_and_scaled_orthogonal_matrices():
     )
 
 
-def test_off_diagonal_by_a_loop_and_in_the_eigenbasis():
-    draw = np.random.default_rng(0)
-    A = draw.standard_normal((6, 6))
-    C, V = A @ A.T, draw.standard_normal((6, 3))
-    D = V.T @ C @ V
-    loop = np.mean([abs(D[i, j]) / np.sqrt(D[i, i] * D[j, j]) for i in range(3) for j in range(3) if i != j])
-    assert float(linear.off_diagonal(torch.from_numpy(V), torch.from_numpy(C))) == pytest.approx(loop, rel=1e-12)
-    assert float(linear.off_diagonal(torch.from_numpy(np.linalg.eigh(C)[1]), torch.from_numpy(C))) < 1e-12
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -314,7 +304,6 @@ def test_off_diagonal_by_a_loop_and_in_the_eigenbasis():
             lambda: linear.steps_to_learn([teacher()[None]], teacher(), learning_rates=[1.0], share=2, limit=1),
             "share = 2",
         ),
-        (lambda: linear.off_diagonal(torch.ones(3, 1), torch.eye(3)), "two columns"),
         (
             lambda: linear.pretrained_weights(
                 torch.ones(3), 0, 1, runs=1, scale=0.1, learning_rate=0.1, steps=1, seed=0
@@ -332,3 +321,36 @@ def test_off_diagonal_by_a_loop_and_in_the_eigenbasis():
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_unpassed_share_is_the_loss_of_the_best_readout():
+    """Beside gradient descent on the readout alone."""
+    draw = torch.Generator().manual_seed(0)
+    A, S31, B = (torch.randn(shape, generator=draw, dtype=torch.float64) for shape in ((3, 6), (2, 6), (6, 6)))
+    S11 = B @ B.T + torch.eye(6, dtype=torch.float64)
+    second, cross = A @ S11 @ A.T, S31 @ A.T
+    rate, zeros = 1 / float(torch.linalg.eigvalsh(second)[-1]), torch.zeros(2, 3, dtype=torch.float64)
+    (readout,) = linear.descend([zeros], cross, second, learning_rate=rate, steps=5000).weights
+    zero = linear.excess_loss(torch.zeros_like(S31), S31, S11)
+    share = linear.excess_loss(readout.reshape(2, 3) @ A, S31, S11) / zero
+    torch.testing.assert_close(linear.unpassed_share(A, S31, S11), share, atol=1e-9, rtol=0)
+
+
+def test_pretraining_takes_one_covariance_for_each_run():
+    spectra = torch.tensor([[3.0, 1.0, 0.2], [2.0, 1.5, 0.1]])
+    options = dict(width=2, layers=2, scale=0.003, learning_rate=0.2, steps=200, seed=0)
+    both = linear.pretrained_weights(torch.diag_embed(spectra), runs=2, **options)
+    assert [tuple(layer.shape) for layer in both] == [(2, 2, 3), (2, 2, 2)]
+    assert float(linear.orthogonality_defect(both[1]).max()) < 0.01
+    with pytest.raises(ValueError, match="one for each of 3 runs"):
+        linear.pretrained_weights(torch.diag_embed(spectra), runs=3, **options)
+
+
+def test_a_network_that_stops_at_its_first_rate_has_the_same_best_steps():
+    task = torch.diag(torch.tensor([2.0, 1.0, 0.5]))
+    weights = linear.random_weights((3, 3, 3), "orthogonal", runs=4, seed=0)
+    rates = [0.05, 0.1, 0.2, 0.4]
+    every = linear.steps_to_learn(weights, task, learning_rates=rates, limit=300)
+    first = linear.steps_to_learn(weights, task, learning_rates=rates, limit=300, first_only=True)
+    assert torch.equal(every.min(1).values, first.min(1).values)
+    assert int(first.isinf().sum()) > int(every.isinf().sum())

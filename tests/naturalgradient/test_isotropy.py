@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from deepdynamics.naturalgradient import isotropy, isotropy_defect
+from deepdynamics._parametergram import LayerJacobian
+from deepdynamics.naturalgradient import blocks, isotropy, isotropy_defect
 from deepdynamics.naturalgradient.steps import moves
 from deepdynamics.networks import MLP
 from torch import nn
@@ -53,9 +54,29 @@ def test_units():
 def test_active_units():
     assert isotropy("unitwise", 2, 10, 5, "leaky_relu") == isotropy("unitwise", 2, 10, 5, "gelu") == 11
     assert isotropy("unitwise", 2, 10, 5, nn.ReLU()) == 6
-    for activation in ("hardtanh", "step"):
+    for activation in ("tanh", "gaussian", "softplus", nn.CELU()):  # whose slopes underflow, at 19 to 750
+        assert isotropy("unitwise", 2, 10, 5, activation) == 11
+    for activation in ("hardtanh", "step", nn.ReLU6(), nn.Hardtanh(-100, 100), nn.Softshrink(3.5)):
         with pytest.raises(ValueError, match="depends on the variance"):
             isotropy("unitwise", 2, 10, 5, activation)
+
+
+@pytest.mark.parametrize(("kind", "grams"), [("exact", 0), ("layerwise", 4), ("tridiagonal", 4), ("kfac", 0)])
+def test_each_gram_matrix_is_made_once(kind, grams, monkeypatch):
+    """And Jacobians not at all for "exact", once for the other kinds."""
+    calls = {"layers": 0, "gram": 0}
+
+    def counted(name, f):
+        def count(*arguments):
+            calls[name] += 1
+            return f(*arguments)
+
+        return count
+
+    monkeypatch.setattr(blocks, "layer_jacobians", counted("layers", blocks.layer_jacobians))
+    monkeypatch.setattr(LayerJacobian, "gram", counted("gram", LayerJacobian.gram))
+    isotropy_defect(network(4), draw(8, 24), kind)
+    assert calls == {"layers": int(kind != "exact"), "gram": grams}
 
 
 def test_without_independent_rows_there_is_none():
@@ -72,6 +93,7 @@ def test_without_independent_rows_there_is_none():
         (lambda: isotropy("exact", 0, 96, 8, "relu"), "depth"),
         (lambda: isotropy("exact", 3, 0, 8, "relu"), "width"),
         (lambda: isotropy("exact", 3, 96, 0, "relu"), "samples"),
+        (lambda: isotropy_defect(torch.tanh, draw(3, 24), "exact"), "model = "),
         (lambda: isotropy_defect(network(2), draw(3, 24), "tridiagonal"), "singular"),
         (lambda: isotropy_defect(nn.Conv2d(1, 1, 2), torch.ones(2, 1, 4, 4), "kfac"), "weight, bias are no weight"),
     ],

@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from deepdynamics import ntk
 from deepdynamics.naturalgradient import NaturalGradient, isotropy
 from deepdynamics.networks import MLP
 from torch import nn
@@ -164,6 +165,43 @@ def test_layers_without_the_structure_are_named(kind):
         NaturalGradient(kind).step(model, draw(2, 3), draw(2, 1), 0.1)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_directions_and_linearised_outputs(kind):
+    """The direction is a step's, and the outputs at new points move with its derivative; the model does not."""
+    model, X, y, new = perceptron(5, 6, 6, 2), draw(4, 5), draw(4, 2, seed=1), draw(7, 5, seed=2)
+    before, method = flat(model), NaturalGradient(kind, 1e-2)
+    found = method.direction(model, X, y)
+    flattened = torch.cat([found[name].flatten() for name, _ in model.named_parameters()])
+    torch.testing.assert_close(flattened, direction(kind, model, X, y, 1e-2), rtol=1e-9, atol=1e-9)
+    J, _ = gradients(model, new)
+    with torch.no_grad():
+        expected = model(new) - 0.3 * (J @ flattened).view(7, 2)
+    torch.testing.assert_close(method.linearised(model, X, y, new, 0.3), expected, rtol=1e-9, atol=1e-9)
+    assert (flat(model) == before).all()
+
+
+def test_linearised_outputs_of_the_exact_metric_are_kernel_regression():
+    model, X, y, new = perceptron(5, 40, 1), draw(4, 5), draw(4, 1, seed=1), draw(7, 5, seed=2)
+    f, f_new = (model(each).detach() for each in (X, new))
+    expected = ntk.kernel_prediction(ntk.empirical(model, new, X), ntk.empirical(model, X), y, f, f_new)
+    found = NaturalGradient("exact").linearised(model, X, y, new, 1.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_linearised_outputs_of_a_network_that_takes_one_sample():
+    class One(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(draw(3))
+
+        def forward(self, x):
+            assert x.ndim == 1
+            return (self.weight * x).sum()
+
+    X, y = draw(2, 3), draw(2, 1, seed=1)
+    torch.testing.assert_close(NaturalGradient("exact").linearised(One(), X, y, X, 1.0), y)
+
+
 def test_ntk_parametrisation():
     """The factors √(weight_var/n) and √bias_var of the library's layers scale inputs and the 1 of the bias."""
     model = MLP((3, 5, 1), "tanh", weight_var=1.5, bias_var=0.3, parametrisation="ntk", seed=0, dtype=torch.float64)
@@ -208,6 +246,19 @@ def test_samples_twice_units_that_are_off_and_no_error(kind):
         before = flat(network)
         NaturalGradient(kind).step(network, X, network(X).detach(), 0.1)
         torch.testing.assert_close(flat(network), before, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["kfac", "unitwise"])
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [1, 0, 2, 3], [3, 2, 1, 0], [1, 2, 3, 0]])
+def test_the_order_of_samples_does_not_matter(kind, order):
+    """A layer that is on at the first of four samples only."""
+    model, X, y = perceptron(2, 3, 1, activation=nn.ReLU), -draw(4, 2).abs(), draw(4, 1, seed=1)
+    X[0] *= -1
+    with torch.no_grad():
+        model[0].weight.abs_()
+        model[0].bias.zero_()
+    expected = direction(kind, model, X, y, 0.1)
+    torch.testing.assert_close(moved(kind, 0.1, model, X[order], y[order]), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_large_damping_is_gradient_descent():

@@ -223,6 +223,7 @@ def test_wide_networks_have_these_kernels():
         ({"activation": "step"}, "second moment"),
         ({"activation": "nonsense"}, "nonsense"),
         ({"dtype": np.int64}, "dtype"),
+        ({"dtype": "foo"}, "dtype = 'foo'"),
     ],
 )
 def test_what_is_refused(change, match):

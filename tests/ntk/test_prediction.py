@@ -87,9 +87,41 @@ def test_a_wide_network_follows_its_linearisation():
     assert distance[1] < 0.06 and distance[1] < distance[0] / 2
 
 
+@pytest.mark.parametrize("rank", [5, 3])
+def test_a_kernel_that_is_symmetric_but_for_rounding_is_its_symmetric_part(rank):
+    """1e-9 on one side of the diagonal: no method may look at one triangle only."""
+    theta, y = kernel(5, rank), draw(5, 2)
+    askew = theta + 1e-9 * np.triu(draw(5, 5, seed=3), 1)
+    whole = (askew + askew.T) / 2
+    for call in (
+        lambda each: kernel_prediction(theta, each, y),
+        lambda each: linearised_outputs(each, 0.0, y, 1.0, learning_rate=1.0),
+    ):
+        np.testing.assert_array_equal(call(askew), call(whole))
+        np.testing.assert_array_equal(call(askew.T), call(whole))
+
+
+def test_times_as_tensors():
+    times = torch.tensor([0.0, 1.0, np.inf], requires_grad=True)
+    found = linearised_outputs(np.eye(2), 0.0, 1.0, times, learning_rate=2.0)
+    np.testing.assert_allclose(found[:, 0], [0, 1 - np.exp(-1), 1], rtol=1e-15)
+
+
+@pytest.mark.parametrize("shapes", [((3,), (3, 3)), ((3, 3), (3,)), ((3,), (3, 1)), ((3,), (3, 2)), ((1,), (3,))])
+def test_outputs_beside_targets_of_another_shape_are_refused(shapes):
+    """(n,) beside (n, n) would broadcast along the wrong axis."""
+    f0, y = (np.ones(shape) for shape in shapes)
+    with pytest.raises(ValueError, match=r"f0 of shape .* beside y of shape"):
+        linearised_outputs(np.eye(3), f0, y, 1.0, learning_rate=1.0)
+    with pytest.raises(ValueError, match=r"f0 of shape .* beside y of shape"):
+        kernel_prediction(np.eye(3), np.eye(3), y, f0)
+
+
 @pytest.mark.parametrize(
     ("call", "match"),
     [
+        (lambda: linearised_outputs(np.eye(2), 0.0, 1.0, ["soon"], learning_rate=1.0), "times of type"),
+        (lambda: kernel_prediction(np.eye(2), [[1.0], [1.0, 2.0]], [1.0, 2.0]), "theta is no array"),
         (lambda: linearised_outputs([[1.0, 0.5], [0.0, 1.0]], 0.0, 1.0, 1.0, learning_rate=1.0), "symmetric"),
         (lambda: linearised_outputs([[1.0, 0.0], [0.0, -1.0]], 0.0, 1.0, 1.0, learning_rate=1.0), "semidefinite"),
         (lambda: linearised_outputs(np.eye(2), 0.0, 1.0, -1.0, learning_rate=1.0), "times"),

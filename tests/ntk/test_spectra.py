@@ -172,8 +172,11 @@ def test_eigenvalues_of_simulated_kernels(widths):
         ({"activation": "relu"}, "E φ = 0.398942"),
         ({"ratios": [0.5, 0.0]}, "ratios"),
         ({"ratios": []}, "ratios"),
-        ({"input_law": ([1.0], [0.5])}, "weights"),
-        ({"input_law": ([-1.0], [1.0])}, "points"),
+        ({"input_law": ([1.0], [0.5])}, "input_law: weights"),
+        ({"input_law": ([-1.0], [1.0])}, "input_law: points"),
+        ({"input_law": ([1.0], ["all"])}, "input_law: weights of type"),
+        ({"input_law": 1.0}, "input_law = 1.0"),
+        ({"input_law": ([1.0], [0.5], [0.5])}, "input_law = "),
         ({"z": np.nan}, "z = .nan"),
     ],
 )

@@ -1,27 +1,28 @@
 """A network's Jacobian with respect to its parameters, at some samples, layer by layer.
 
-How each layer is treated is planned once, on two or three samples, and there every layer's Jᵀu is compared with
-autograd's gradient: a rule that does not tell the whole truth (a parameter that is used where no rule sees it, samples
-that lie otherwise than thought) is not used, and the layer's rows come from autograd, sample by sample.
+How each layer is treated is planned once, on two samples and, for layers that are off at both, on later ones. There
+every layer's Jᵀu is compared with autograd's gradient. A rule that misses something (a parameter that is used where no
+rule sees it, samples that lie otherwise than thought) is dropped: that layer's rows come from autograd, one sample at a
+time.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, saved_tensors_hooks
+from torch.autograd.graph import GradientEdge
 
-from deepdynamics._parametergram.model import Network, probe
+from deepdynamics._parametergram.model import Network, graph_bytes, probe
 from deepdynamics._parametergram.parts import Factors, Part, Rows, factors_are_cheaper
 from deepdynamics._parametergram.pieces import Entries, Layout, Piece, Product, Unsuited, layout
 from deepdynamics._parametergram.uses import Use, uses
 
-__all__ = ["Changed", "Layer", "Plan", "graph_bytes", "parts", "planned"]
+__all__ = ["Changed", "Layer", "Plan", "by_autograd", "parts", "planned"]
 
 _TOGETHER = 256  # rows that are differentiated at a time, as long as their signals
 _SIGNALS = 2**27  # have no more bytes
@@ -47,10 +48,11 @@ class Layer:
 @dataclass(frozen=True, eq=False)
 class Plan:
     """The layers of a network, in the order of its parameters, and what was seen: the uses, and how samples lie in
-    each; ``row`` is how many bytes the signals of one row have, ``nbytes`` is what a sample takes.
+    each; ``row`` is how many bytes the signals of one row have, ``nbytes`` is what a sample takes; ``signals`` bounds
+    the bytes of those that are sent back together, if they are more than one row.
 
-    >>> Plan((Layer(("weight", "bias"), "factors"),)).by_autograd().layers[1]
-    Layer(names=('bias',), way='autograd')
+    >>> Plan((Layer(("weight", "bias"), "factors"),)).layers[0].way
+    'factors'
     """
 
     layers: tuple[Layer, ...]
@@ -58,10 +60,7 @@ class Plan:
     lies: tuple[Layout | None, ...] = ()
     row: int = 0
     nbytes: int = 0
-
-    def by_autograd(self) -> Plan:
-        """The same parameters, each by itself, without any rule."""
-        return _alone([name for layer in self.layers for name in layer.names], self.nbytes)
+    signals: int = _SIGNALS
 
 
 def planned(network: Network, X: Tensor) -> Plan:
@@ -72,7 +71,7 @@ def planned(network: Network, X: Tensor) -> Plan:
     >>> planned(opened(torch.nn.Linear(3, 2), X), X).layers
     (Layer(names=('weight', 'bias'), way='factors'),)
     """
-    X = probe(X)
+    X = _alive(network, X) if network.together else probe(X)
     plan = _by_rules(network, X) if network.together else _alone(network.parameters)
     found = parts(network, plan, X)
     with network.recording():
@@ -80,9 +79,22 @@ def planned(network: Network, X: Tensor) -> Plan:
     layers: list[Layer] = []
     for layer, good in zip(plan.layers, right, strict=True):
         layers += [layer] if good else [Layer((name,), "autograd") for name in layer.names]
-    held = sum(part.nbytes for part in found)
-    nbytes = (held + 2 * graph_bytes(network, X)) // len(X) + plan.row
+    held = sum(part.nbytes for part, good in zip(found, right, strict=True) if good) // len(X)
+    rejected = [name for layer, good in zip(plan.layers, right, strict=True) if not good for name in layer.names]
+    nbytes = held + _row_bytes(network, rejected) + _evaluated_bytes(network, X) + plan.row
     return Plan(tuple(layers), plan.kinds, plan.lies, plan.row, nbytes)
+
+
+def by_autograd(network: Network, X: Tensor) -> Plan:
+    """Each parameter by itself, without any rule, at samples X (n, …).
+
+    >>> from deepdynamics._parametergram.model import opened
+    >>> X = torch.ones(2, 3)
+    >>> by_autograd(opened(torch.nn.Linear(3, 2), X), X).layers[1]
+    Layer(names=('bias',), way='autograd')
+    """
+    nbytes = _row_bytes(network, network.parameters) + _evaluated_bytes(network, probe(X))
+    return replace(_alone(network.parameters), nbytes=nbytes)
 
 
 def parts(network: Network, plan: Plan, X: Tensor) -> list[Part]:
@@ -94,19 +106,52 @@ def parts(network: Network, plan: Plan, X: Tensor) -> list[Part]:
     >>> parts(network, planned(network, X), X)[0].signals.shape
     torch.Size([2, 2, 1, 2])
     """
-    by_autograd = [name for layer in plan.layers if layer.way == "autograd" for name in layer.names]
+    without = [name for layer in plan.layers if layer.way == "autograd" for name in layer.names]
     with network.recording(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of operations that are not vectorised
-        rows = _rows_by_autograd(network, by_autograd, X)
-        ruled = _by_signals(network, plan, X) if len(by_autograd) < len(network.parameters) else {}
+        rows = _rows_by_autograd(network, without, X)
+        ruled = _by_signals(network, plan, X) if len(without) < len(network.parameters) else {}
     return [ruled[layer.names[0]] if layer.way != "autograd" else Rows(rows[layer.names[0]]) for layer in plan.layers]
 
 
-def _alone(names: Iterable[str], nbytes: int = 0) -> Plan:
-    return Plan(tuple(Layer((name,), "autograd") for name in names), nbytes=nbytes)
+def _alone(names: Iterable[str]) -> Plan:
+    return Plan(tuple(Layer((name,), "autograd") for name in names))
+
+
+def _row_bytes(network: Network, names: Iterable[str]) -> int:
+    """Of the rows of these parameters, at one sample."""
+    return network.outputs * sum(network.parameters[name].nbytes for name in names)
+
+
+def _evaluated_bytes(network: Network, X: Tensor) -> int:
+    """What a sample of X takes while it is evaluated."""
+    return 2 * graph_bytes(network, X) // len(X)
 
 
 # The plan -------------------------------------------------------------------------------------------------------------
+
+
+def _alive(network: Network, X: Tensor) -> Tensor:
+    """Two samples of X, and with them the next two at which a use has a signal that had none before (in a layer whose
+    units were all off)."""
+    chosen = probe(X)
+    with network.recording():
+        quiet = _quiet(network, chosen)
+        for start in range(2, len(X), 2):
+            if not quiet:
+                break
+            two = X[min(start, len(X) - 2) :][:2]
+            still = quiet & _quiet(network, two)
+            if still < quiet:
+                chosen, quiet = torch.cat((chosen, two)), still
+    return chosen
+
+
+def _quiet(network: Network, X: Tensor) -> set[int]:
+    """The places of the uses that have no signal at any of the samples X."""
+    value = network(X)
+    signals = _signals(value, uses(value, {id(p): name for name, p in network.parameters.items()}), _draw(value))
+    return {at for at, signal in enumerate(signals) if signal is None or not signal.any()}
 
 
 def _by_rules(network: Network, X: Tensor) -> Plan:
@@ -116,8 +161,9 @@ def _by_rules(network: Network, X: Tensor) -> Plan:
         if not value.requires_grad:
             return _alone(network.parameters)
         found = uses(value, {id(p): name for name, p in network.parameters.items()})
-        signals = _last_signals(value, found)
-    lies = [None if signal is None else layout(signal, len(X)) for signal in signals]
+        each = [_signals(value, found, _at(value, s)) for s in range(len(X))]
+    signals = [_some(own) for own in zip(*each, strict=True)]
+    lies = [layout(own) for own in zip(*each, strict=True)]
     pieces: dict[str, list[tuple[Use, Piece | None]]] = {name: [] for name in network.parameters}
     for use, lying, signal in zip(found, lies, signals, strict=True):
         pieces[use.parameter].append((use, _piece(use, network.parameters[use.parameter].shape, len(X), lying, signal)))
@@ -141,14 +187,24 @@ def _by_rules(network: Network, X: Tensor) -> Plan:
     return Plan(tuple(layers), tuple(use.kind for use in found), tuple(lies), sum(sizes.values()))
 
 
-def _last_signals(value: Tensor, found: Sequence[Use]) -> list[Tensor | None]:
-    """At each use's node, the signal of the last sample; None where it has none."""
+def _signals(value: Tensor, found: Sequence[Use], u: Tensor) -> list[Tensor | None]:
+    """At each use's node, the derivative of ``value`` times u; None where it has none."""
     if not found:
         return []
-    u = torch.zeros_like(value)
-    u[-1] = _draw(value[-1])
     edges = [GradientEdge(use.node, 0) for use in found]
     return list(torch.autograd.grad(value, edges, u, retain_graph=True, allow_unused=True))
+
+
+def _at(value: Tensor, s: int) -> Tensor:
+    """A random u at sample s, and 0 at the others."""
+    u = torch.zeros_like(value)
+    u[s] = _draw(value[s])
+    return u
+
+
+def _some(signals: Sequence[Tensor | None]) -> Tensor | None:
+    """One of the signals, if there are any."""
+    return next((signal for signal in signals if signal is not None), None)
 
 
 def _piece(use: Use, shape: torch.Size, n: int, lying: Layout | None, signal: Tensor | None) -> Piece | None:
@@ -192,8 +248,7 @@ def _right(network: Network, plan: Plan, found: Sequence[Part], X: Tensor) -> li
     right = [True] * len(plan.layers)
     eps = torch.finfo(value.dtype).eps
     for s in range(len(X)):
-        u = torch.zeros_like(value)
-        u[s] = _draw(value[s])
+        u = _at(value, s)
         gradients = _gradients(value, list(network.parameters.values()), u)
         whole = torch.stack([g.double().norm() for g in gradients]).norm()
         by_name = dict(zip(network.parameters, gradients, strict=True))
@@ -216,28 +271,6 @@ def _draw(like: Tensor) -> Tensor:
     return torch.randn(like.shape, generator=draws, dtype=torch.float64).to(like)
 
 
-def graph_bytes(network: Network, X: Tensor) -> int:
-    """What autograd keeps of one evaluation at X, in bytes, parameters aside.
-
-    >>> from deepdynamics._parametergram.model import opened
-    >>> X = torch.ones(2, 3)
-    >>> graph_bytes(opened(torch.nn.Linear(3, 2), X), X)  # the six inputs and the four outputs
-    40
-    """
-    sizes: dict[int, int] = {}
-    own = {p.untyped_storage().data_ptr() for p in network.parameters.values()}
-
-    def pack(t: Tensor) -> Tensor:
-        storage = t.untyped_storage()
-        if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return t.detach()  # an output that its own node keeps would never be freed
-
-    with network.recording(), saved_tensors_hooks(pack, lambda t: t):
-        value = network(X)
-    return sum(sizes.values()) + int(value.nbytes)
-
-
 # A block of samples ---------------------------------------------------------------------------------------------------
 
 
@@ -245,14 +278,21 @@ def _by_signals(network: Network, plan: Plan, X: Tensor) -> dict[str, Part]:
     """The parts of the layers that have rules, by their first name."""
     layers = [layer for layer in plan.layers if layer.way != "autograd"]
     try:
-        found = _Signals(network, plan, X)
+        found = _sent(network, plan, X)
     except Changed:
         if len(X) > 1:
             raise
         # One sample alone can take another way through torch's kernels than two: it takes that of two.
-        found = _Signals(network, plan, torch.cat((X, X)))
+        found = _sent(network, plan, torch.cat((X, X)))
         return {layer.names[0]: found.part(layer).at(slice(1)) for layer in layers}
     return {layer.names[0]: found.part(layer) for layer in layers}
+
+
+def _sent(network: Network, plan: Plan, X: Tensor) -> _Signals:
+    try:
+        return _Signals(network, plan, X)
+    except Unsuited as reason:  # a rule that held at the samples of the plan: of an embedding without its padding
+        raise Changed from reason
 
 
 class _Signals:
@@ -274,7 +314,7 @@ class _Signals:
         edges = [GradientEdge(use.node, 0) for use in found]
         needed = sorted({at for own in self.pieces.values() for at, _ in own})
         joined = {name for layer in plan.layers if layer.way == "factors" for name in layer.names[1:]}
-        chunk = max(1, min(_TOGETHER, _SIGNALS // max(1, plan.row)) // n)
+        chunk = max(1, min(_TOGETHER, plan.signals // max(1, plan.row)) // n)
         for start in range(0, C, chunk):
             size = min(chunk, C - start)
             u = value.new_zeros(size, n, C)
@@ -328,12 +368,15 @@ def _rows_by_autograd(network: Network, names: list[str], X: Tensor) -> dict[str
     if not names:
         return {}
     parameters = [network.parameters[name] for name in names]
-    rows: dict[str, list[Tensor]] = {name: [] for name in names}
-    for x in X:
+    rows: dict[str, Tensor] = {}
+    for s, x in enumerate(X):
         value = network(x[None])[0]
         C = len(value)
         units = torch.eye(C, dtype=value.dtype, device=value.device)
         found = _sent_back(value, parameters, units) if value.requires_grad else [None] * len(names)
         for name, p, own in zip(names, parameters, found, strict=True):
-            rows[name].append(value.new_zeros(C, p.numel()) if own is None else own.reshape(C, -1))
-    return {name: torch.stack(own) for name, own in rows.items()}
+            if name not in rows:
+                rows[name] = value.new_zeros(len(X), C, p.numel())
+            if own is not None:
+                rows[name][s] = own.reshape(C, -1)
+    return rows

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from deepdynamics._checks import Numbers, number, positive
-from deepdynamics._parametergram.blocks import Changed, Plan, parts, planned
+from deepdynamics._parametergram.blocks import Changed, Plan, by_autograd, parts, planned
 from deepdynamics._parametergram.model import Network, opened, samples
 from deepdynamics._parametergram.parts import Part, Rows
 
 __all__ = ["LayerJacobian", "ParameterGram", "layer_jacobians", "parameter_gram", "ways"]
 
+_SIGNALS = 1 / 8  # of the memory is for signals on their way
 _STRIPES = 8  # of a symmetric matrix, of which one half is computed: 9/16 of the work
 
 
@@ -69,8 +70,9 @@ def parameter_gram(model: nn.Module, X: Numbers, Y: Numbers | None = None, *, me
     """J(X) J(Y)ᵀ, (n·C, m·C), of the derivatives of the model's C outputs at samples X (n, …) and Y (m, …; X where it
     is None) with respect to all its parameters, in their own parametrisation; rows n·C + k.
 
-    ``memory``, in bytes, bounds what is held beside the result, at one sample of X and one of Y at least: samples are
-    taken in blocks, and what does not fit is computed again for each block of the others.
+    ``memory``, in bytes, is for derivatives and evaluations, of one sample of X and one of Y at least: samples are
+    taken in blocks, and what does not fit is computed again for each block of the others. Copies in passing come on
+    top, less than as much again in the networks that are measured.
 
     Raises ``ValueError`` for a model that is not in evaluation mode or has no real parameters, samples that it does
     not take or does not treat as separate, and a memory that is not positive.
@@ -86,13 +88,13 @@ def parameter_gram(model: nn.Module, X: Numbers, Y: Numbers | None = None, *, me
     try:
         found = _blocks(network, plan, X, other, memory)
     except Changed:
-        plan = plan.by_autograd()
+        plan = by_autograd(network, X)
         found = _blocks(network, plan, X, other, memory)
     return ParameterGram(found, _ways(network, plan))
 
 
 def ways(model: nn.Module, X: Numbers) -> dict[str, str]:
-    """How each parameter of ``model`` is treated at samples like those of X (n, …), of which two are looked at:
+    """How each parameter of ``model`` is treated at samples like those of X (n, …), of which a few are looked at:
     "factors" (inputs and signals of a linear layer, whose products are multiplied), "rows" (of the Jacobian, by a rule
     for the layer: convolutions with many positions, normalisations, parameters that are added or multiplied) or
     "autograd" (rows by one backward pass each: whatever has no rule). Raises as :func:`parameter_gram` does.
@@ -123,7 +125,7 @@ def layer_jacobians(model: nn.Module, X: Numbers) -> list[LayerJacobian]:
     try:
         found = parts(network, plan, X)
     except Changed:
-        plan = plan.by_autograd()
+        plan = by_autograd(network, X)
         found = parts(network, plan, X)
     return [
         LayerJacobian(layer.names, tuple(network.parameters[name].shape for name in layer.names), layer.way, part)
@@ -132,8 +134,6 @@ def layer_jacobians(model: nn.Module, X: Numbers) -> list[LayerJacobian]:
 
 
 def _prepared(model: nn.Module, X: Numbers) -> tuple[Network, Tensor, Plan]:
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model = {model!r}: a torch.nn.Module is allowed")
     found = samples("X", X, model)
     network = opened(model, found)
     return network, found, planned(network, found)
@@ -152,7 +152,8 @@ def _blocks(network: Network, plan: Plan, X: Tensor, Y: Tensor | None, memory: f
     """The whole matrix: most of the memory holds a block of rows, beside which small blocks of columns pass."""
     columns = X if Y is None else Y
     n, m, C = len(X), len(columns), network.outputs
-    fits = memory // max(1, plan.nbytes)
+    plan = replace(plan, signals=min(plan.signals, int(_SIGNALS * memory)))
+    fits = (1 - _SIGNALS) * memory // max(1, plan.nbytes)
     whole = fits >= (n if Y is None else n + m)
     held, passing = (n, m) if whole else (max(1, int(0.8 * fits)), max(1, int(0.2 * fits)))
     gram: Tensor | None = None

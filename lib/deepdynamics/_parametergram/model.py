@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from deepdynamics._checks import Numbers, parameter, plain, tensor
 from deepdynamics.jacobian.inputs import Map, at_input, evaluated, on_a_copy
 
-__all__ = ["Network", "opened", "probe", "samples"]
+__all__ = ["Network", "graph_bytes", "opened", "probe", "samples"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +59,14 @@ def samples(name: str, X: Numbers, model: nn.Module) -> Tensor:
     """``X`` (n, …) as a tensor that ``model`` can take: integers where it is a tensor of integers, or an array and the
     model has an embedding; finite floating point numbers otherwise.
 
-    Raises ``ValueError`` that calls it ``name`` for anything else, and for no samples.
+    Raises ``ValueError`` that calls it ``name`` for anything else, and for no samples; and for a model that is no
+    module.
 
     >>> samples("X", [[1, 2]], nn.Linear(2, 1)), samples("X", [[1, 2]], nn.Embedding(3, 1))
     (tensor([[1., 2.]]), tensor([[1, 2]]))
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model = {model!r}: a torch.nn.Module is allowed")
     if not isinstance(X, Tensor) and any(isinstance(part, nn.Embedding | nn.EmbeddingBag) for part in model.modules()):
         numbers = np.asarray(plain(X))
         X = torch.from_numpy(numbers.copy()) if numbers.dtype.kind in "iu" else X
@@ -75,7 +79,7 @@ def samples(name: str, X: Numbers, model: nn.Module) -> Tensor:
 def opened(model: nn.Module, X: Tensor) -> Network:
     """``model`` looked at on the first of the samples X (n, …).
 
-    Raises ``ValueError`` for what is no module, has no real parameters, is in training mode with dropout or batch
+    Raises ``ValueError`` for a module that has no real parameters, is in training mode with dropout or batch
     statistics, or cannot be computed sample by sample.
 
     >>> opened(nn.Dropout(), torch.ones(1, 2))
@@ -83,7 +87,7 @@ def opened(model: nn.Module, X: Tensor) -> Network:
         ...
     ValueError: model = Dropout(p=0.5, inplace=False): a torch.nn.Module with floating point parameters is allowed
     """
-    if not isinstance(model, nn.Module) or not any(p.is_floating_point() for p in model.parameters()):
+    if not any(p.is_floating_point() for p in model.parameters()):
         raise ValueError(f"model = {model!r}: a torch.nn.Module with floating point parameters is allowed")
     if any(t.is_inference() for t in (*model.parameters(), *model.buffers())):
         model = copy.deepcopy(model)
@@ -107,6 +111,27 @@ def probe(X: Tensor) -> Tensor:
             [2, 1]])
     """
     return X[:2] if len(X) > 1 else torch.stack([X[0], X[0].flatten().flip(0).view_as(X[0])])
+
+
+def graph_bytes(network: Network, X: Tensor) -> int:
+    """What autograd keeps of one evaluation at X, in bytes, parameters aside.
+
+    >>> X = torch.ones(2, 3)
+    >>> graph_bytes(opened(torch.nn.Linear(3, 2), X), X)  # the six inputs and the four outputs
+    40
+    """
+    sizes: dict[int, int] = {}
+    own = {p.untyped_storage().data_ptr() for p in network.parameters.values()}
+
+    def pack(t: Tensor) -> Tensor:
+        storage = t.untyped_storage()
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return t.detach()  # an output that its own node keeps would never be freed
+
+    with network.recording(), saved_tensors_hooks(pack, lambda t: t):
+        value = network(X)
+    return sum(sizes.values()) + int(value.nbytes)
 
 
 def _by_sample(f: Map, X: Tensor) -> Tensor | None:

@@ -10,6 +10,7 @@ forms, and a third for convolutions in groups:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,23 +57,31 @@ class Layout:
         return (full[0], *full[2:]) if self.axis == "second" else full
 
 
-def layout(signal: Tensor, n: int) -> Layout | None:
-    """The layout that fits a ``signal`` of the last of n samples: that of all others is zero. None where none fits, or
-    where the last is zero as well, which would fit any.
+def layout(signals: Sequence[Tensor | None]) -> Layout | None:
+    """The layout that fits the signal of each of n samples, at one node: that of all others is zero there. None where
+    none fits, or where all are zero, which would fit any.
 
-    >>> layout(torch.tensor([0.0, 1.0, 0.0, 1.0]), 2), layout(torch.ones(2), 2), layout(torch.zeros(2), 2)
-    (Layout(axis='last'), None, None)
+    >>> both = [torch.tensor([1.0, 0.0, 1.0, 0.0]), torch.tensor([0.0, 1.0, 0.0, 1.0])]
+    >>> layout(both), layout([None, both[1]]), layout([torch.ones(2), None]), layout([None, torch.zeros(2)])
+    (Layout(axis='last'), Layout(axis='last'), None, None)
     """
+    n = len(signals)
+    heard = [(s, signal) for s, signal in enumerate(signals) if signal is not None and signal.any()]
     for axis in ("first", "second", "last"):
-        if axis == "second" and (signal.ndim < 2 or signal.shape[1] != n):
-            continue
-        try:
-            parts = Layout(axis).split(signal[None], n)[0]
-        except Unsuited:
-            continue
-        if parts[-1].any() and not parts[:-1].any():
+        if heard and all(_lies(Layout(axis), signal, s, n) for s, signal in heard):
             return Layout(axis)
     return None
+
+
+def _lies(lying: Layout, signal: Tensor, s: int, n: int) -> bool:
+    """Whether the signal is that of sample s of n alone."""
+    if lying.axis == "second" and (signal.ndim < 2 or signal.shape[1] != n):
+        return False
+    try:
+        parts = lying.split(signal[None], n)[0]
+    except Unsuited:
+        return False
+    return not parts[:s].any() and not parts[s + 1 :].any()
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +100,6 @@ class Product:
     size: int
     positions_last: bool
     layout: Layout
-
-    @property
-    def nbytes(self) -> int:
-        return int(self.inputs.nbytes)
 
     def signals(self, raw: Tensor) -> Tensor:
         """Signals (n, c, S, o) of raw ones (c, *shape of the node's value)."""
@@ -142,10 +147,6 @@ class Entries:
     other: Tensor | float
     layout: Layout
 
-    @property
-    def nbytes(self) -> int:
-        return int(self.other.nbytes) if isinstance(self.other, Tensor) else 0
-
     def rows(self, raw: Tensor) -> Tensor:
         """Rows (n, c, entries of the parameter)."""
         beside = self.layout.spread(self.shape, raw.ndim - 1)
@@ -166,10 +167,6 @@ class GroupedKernel:
     inputs: Tensor
     factor: float
     layout: Layout
-
-    @property
-    def nbytes(self) -> int:
-        return int(self.inputs.nbytes)
 
     def rows(self, raw: Tensor) -> Tensor:
         """Rows (n, c, entries of the parameter)."""

@@ -5,7 +5,11 @@ __all__ = ["EXPERIMENTS", "module_of"]
 # chapter -> key of a result -> the module that computes it
 EXPERIMENTS: dict[str, dict[str, str]] = {
     "order-and-chaos": {"order-chaos.trainability": "order_and_chaos.trainability"},
-    "edge-of-chaos": {"edge-of-chaos.gain": "edge_of_chaos.gain"},
+    "deep-linear": {"deep-linear.starts": "deep_linear.starts"},
+    "edge-of-chaos": {
+        "edge-of-chaos.gain": "edge_of_chaos.gain",
+        "edge-of-chaos.learning": "edge_of_chaos.learning",
+    },
     "rbm-pretraining": {
         "rbm-pretraining.finetuning": "rbm_pretraining.finetuning",
         "rbm-pretraining.variations": "rbm_pretraining.variations",

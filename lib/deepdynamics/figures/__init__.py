@@ -1,5 +1,6 @@
 """The look of the book: its style, its recurring pictures, and explorers with sliders."""
 
+from deepdynamics.figures.means import means
 from deepdynamics.figures.pictures import (
     cobweb,
     images,
@@ -23,6 +24,7 @@ __all__ = [
     "explorer",
     "figure",
     "images",
+    "means",
     "parameter_plane",
     "particle_grid",
     "particles",

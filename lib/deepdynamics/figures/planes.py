@@ -17,8 +17,8 @@ def common_planes(states: Sequence[Numbers]) -> Array:
     ``states``: arrays, tensors or lists (n, d_l), d_l >= 2, particles in the same order. Each is centred, projected on
     its two leading principal components, scaled to mean square radius 1, and turned (or reflected) so that it lies as
     close as it can to the one before: the orthogonal Procrustes problem min_R ‖A R - B‖, solved by R = U Vᵀ with
-    AᵀB = U S Vᵀ (Schönemann 1966). Nothing but rotations is fitted, so that a separation that is seen is there. Returns
-    (len(states), n, 2).
+    AᵀB = U S Vᵀ (Schönemann 1966). A separation that is seen in a plane is there in the space; what overlaps in the
+    plane need not overlap in the space. Returns (len(states), n, 2).
 
     Raises ``ValueError`` for no states, fewer than two particles or dimensions, numbers of particles that differ,
     entries that are not finite, and particles that all lie in one place.

@@ -13,13 +13,14 @@ trace is that of F.
 
 from deepdynamics.fisher.conditional import conditional_dual, online_learning_rate_bound
 from deepdynamics.fisher.duals import dual
-from deepdynamics.fisher.isometry import ThreeLayerLaw, isometric_lambda_max, three_layer_law
+from deepdynamics.fisher.isometry import IsometricMaximum, ThreeLayerLaw, isometric_lambda_max, three_layer_law
 from deepdynamics.fisher.kernel import gradient_kernel
 from deepdynamics.fisher.lanczos import LambdaMax, lambda_max
 from deepdynamics.fisher.threelayers import ThreeLayerSample, three_layer_sample
 from deepdynamics.fisher.universal import UniversalStatistics, universal_statistics
 
 __all__ = [
+    "IsometricMaximum",
     "LambdaMax",
     "ThreeLayerLaw",
     "ThreeLayerSample",

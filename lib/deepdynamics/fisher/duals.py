@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from deepdynamics._checks import Numbers
+from deepdynamics._checks import Numbers, number, positive
 from deepdynamics._parametergram import parameter_gram
 from deepdynamics._parametergram.model import opened, samples
-from deepdynamics.fisher.losses import Weighing
+from deepdynamics.fisher.losses import weighing
 
 __all__ = ["dual"]
 
@@ -34,10 +33,9 @@ def dual(
     """
     X = samples("X", X, model)
     network = opened(model, X)
-    with torch.no_grad():
-        weighing = Weighing(network(X), loss, mean_subtracted)
+    weigh = weighing(network, X, loss, mean_subtracted, number("memory", memory, positive))
     gram = parameter_gram(model, X, memory=memory).gram.div_(len(X))
     T, C = len(X), network.outputs
     for _ in range(2):
-        gram = weighing.back(gram.view(T, C, T * C)).view(T * C, T * C).T
+        gram = weigh.back(gram.view(T, C, T * C)).view(T * C, T * C).T
     return gram.contiguous()

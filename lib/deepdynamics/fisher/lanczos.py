@@ -12,9 +12,8 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
 from deepdynamics._checks import Array, Numbers, number, positive
-from deepdynamics._parametergram.blocks import graph_bytes
-from deepdynamics._parametergram.model import Network, opened, samples
-from deepdynamics.fisher.losses import Weighing
+from deepdynamics._parametergram.model import Network, graph_bytes, opened, samples
+from deepdynamics.fisher.losses import Weighing, weighing
 from deepdynamics.jacobian.linearise import plain_kernels
 from deepdynamics.networks import Seed, generator
 
@@ -67,15 +66,14 @@ def lambda_max(
     tol = number("tol", tol, positive)
     X = samples("X", X, model)
     network = opened(model, X)
-    with torch.no_grad():
-        weighing = Weighing(network(X), loss, mean_subtracted)
-    size = len(X) * network.outputs
     memory = number("memory", memory, positive)
+    weigh = weighing(network, X, loss, mean_subtracted, memory)
+    size = len(X) * network.outputs
     with network.recording(), contextlib.ExitStack() as kernels:
-        products = _right(network, X, weighing, memory)
+        products = _right(network, X, weigh, memory)
         if products is None:  # fused attention and recurrent networks, which can be differentiated once
             kernels.enter_context(plain_kernels())
-            products = _right(network, X, weighing, memory)
+            products = _right(network, X, weigh, memory)
         if products is None:
             raise ValueError("model has no second derivative that is right to rounding: dual does without")
         if size <= _SMALL:
@@ -89,10 +87,10 @@ def lambda_max(
     return LambdaMax(value, gap / value if value > 0 else gap, products.count)
 
 
-def _right(network: Network, X: Tensor, weighing: Weighing, memory: float) -> _Dual | None:
+def _right(network: Network, X: Tensor, weigh: Weighing, memory: float) -> _Dual | None:
     """The products, where they are right: uᵀ (J Jᵀ u) = ‖Jᵀu‖²."""
     try:
-        products = _Dual(network, X, weighing, memory)
+        products = _Dual(network, X, weigh, memory)
         u = torch.randn(len(X), network.outputs, generator=generator(0), dtype=torch.float64).to(products.parameters[0])
         direction = products.pulled(u)
         one, other = float((u * products.pushed(direction)).sum()), float(sum((g**2).sum() for g in direction))
@@ -104,8 +102,8 @@ def _right(network: Network, X: Tensor, weighing: Weighing, memory: float) -> _D
 class _Dual:
     """u → Wᵀ J Jᵀ W u / T, with the graphs of all blocks of samples if they are few enough to be one."""
 
-    def __init__(self, network: Network, X: Tensor, weighing: Weighing, memory: float):
-        self.network, self.X, self.weighing, self.count = network, X, weighing, 0
+    def __init__(self, network: Network, X: Tensor, weigh: Weighing, memory: float):
+        self.network, self.X, self.weigh, self.count = network, X, weigh, 0
         self.parameters = list(network.parameters.values())
         a_sample = 4 * graph_bytes(network, X[:1])  # the graph, that of its reverse pass, and what flows through them
         self.block = max(1, min(len(X), int(memory // max(1, a_sample))))
@@ -116,8 +114,8 @@ class _Dual:
         T, C = len(self.X), self.network.outputs
         like = self.parameters[0]
         u = torch.from_numpy(np.ascontiguousarray(column)).to(like).view(T, C, 1)
-        u = self.weighing(u).squeeze(2)
-        found = self.weighing.back(self.pushed(self.pulled(u))[..., None]).div_(T)
+        u = self.weigh(u).squeeze(2)
+        found = self.weigh.back(self.pushed(self.pulled(u))[..., None]).div_(T)
         return found.flatten().double().cpu().numpy()  # type: ignore[no-any-return]
 
     def _graph(self, X: Tensor) -> tuple[Tensor, Tensor, list[Tensor | None]]:

@@ -5,13 +5,13 @@ from deepdynamics.lineardynamics.descent import (
     decoupled_weights,
     descend,
     excess_loss,
-    off_diagonal,
     orthogonality_defect,
     pretrained_weights,
     product,
     random_weights,
     steps_to_learn,
     strengths,
+    unpassed_share,
 )
 from deepdynamics.lineardynamics.exact import learning_time, mode_strength
 
@@ -22,11 +22,11 @@ __all__ = [
     "excess_loss",
     "learning_time",
     "mode_strength",
-    "off_diagonal",
     "orthogonality_defect",
     "pretrained_weights",
     "product",
     "random_weights",
     "steps_to_learn",
     "strengths",
+    "unpassed_share",
 ]

@@ -30,13 +30,13 @@ __all__ = [
     "decoupled_weights",
     "descend",
     "excess_loss",
-    "off_diagonal",
     "orthogonality_defect",
     "pretrained_weights",
     "product",
     "random_weights",
     "steps_to_learn",
     "strengths",
+    "unpassed_share",
 ]
 
 
@@ -178,6 +178,25 @@ def excess_loss(W: Numbers, correlation: Numbers, covariance: Numbers | None = N
     return 0.5 * ((gap @ covariance) * gap).sum((-2, -1))
 
 
+def unpassed_share(first: Numbers, correlation: Numbers, covariance: Numbers) -> Tensor:
+    """What the layers behind ``first`` cannot learn while it stays as it is: (…, width, in) -> (…).
+
+    The least excess loss of W = M A over all M, A = ``first``, over that of W = 0: 0 where A passes all that the best
+    linear map uses, 1 where it passes nothing of it. ``covariance`` positive definite, and A of full row rank.
+
+    >>> unpassed_share(torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 1.0]]), torch.eye(2))
+    tensor(0.2000)
+    """
+    like = _like(first, correlation, covariance)
+    A, S31, S11 = (tensor(name, value, like) for name, value in
+                   (("first", first), ("correlation", correlation), ("covariance", covariance)))  # fmt: skip
+
+    def learned(second: Tensor, cross: Tensor) -> Tensor:
+        return (torch.linalg.solve(second, cross, left=False) * cross).sum((-2, -1))
+
+    return 1 - learned(A @ S11 @ A.mT, S31 @ A.mT) / learned(S11, S31)
+
+
 def steps_to_learn(
     weights: Sequence[Numbers],
     correlation: Numbers,
@@ -186,13 +205,15 @@ def steps_to_learn(
     learning_rates: Numbers,
     share: float = 0.05,
     limit: int,
+    first_only: bool = False,
 ) -> Tensor:
     """First step at which the excess loss is at most ``share`` of that of W = 0, for each network and rate.
 
     ``weights``: (networks, out, in); ``correlation`` and ``covariance`` (…, in) shared or one a network. All networks
     and ``learning_rates`` (rates,) run as one program, from which a run leaves when it has learned or diverged (excess
     loss above 1,000 times that of W = 0, or not finite). Returns (networks, rates) in float64, inf where the share is
-    not reached within ``limit`` steps.
+    not reached within ``limit`` steps. ``first_only``: a network stops at its first rate that gets there, and its
+    slower rates are inf.
 
     >>> S = torch.diag(torch.tensor([2.0, 1.0]))
     >>> steps_to_learn([torch.zeros(1, 2, 2)], S, learning_rates=[0.5, 1.0], limit=10)
@@ -222,6 +243,9 @@ def steps_to_learn(
         learned = loss <= share
         found[alive[learned]] = step
         stay = ~learned & (loss < 1000)
+        if first_only:
+            done = torch.isfinite(found.reshape(networks, trials)).any(1)
+            stay &= ~done[alive // trials]
         if not stay.any() or step == limit:
             break
         if not stay.all():
@@ -250,6 +274,7 @@ def pretrained_weights(
     (Saxe et al. 2014, section 3). Where all modes are learned, A = R Qᵀ with R
     orthogonal and Q the leading principal axes: each layer is an isometry of what it receives. Where ``covariance`` is
     diagonal it is enough to give its diagonal, (in,): the first layer then needs no product with an (in, in) matrix.
+    ``covariance`` may be one for each run as well, (runs, in, in).
 
     >>> spectrum = torch.tensor([3.0, 2.0, 0.1])
     >>> W = pretrained_weights(spectrum, 2, 3, runs=4, scale=0.01, learning_rate=0.2, steps=100, seed=0)
@@ -259,7 +284,9 @@ def pretrained_weights(
     width, layers, runs = count("width", width), count("layers", layers), count("runs", runs)
     scale, steps = number("scale", scale, positive), count("steps", steps, least=0)
     draw, stack, covariance = generator(seed), [], tensor("covariance", covariance)
-    second = covariance.expand(runs, *covariance.shape)
+    if covariance.ndim == 3 and len(covariance) != runs:
+        raise ValueError(f"covariance of shape {tuple(covariance.shape)}: one matrix, or one for each of {runs} runs")
+    second = covariance if covariance.ndim == 3 else covariance.expand(runs, *covariance.shape)
     for _ in range(layers):
         n = second.shape[-1]
         single = torch.get_default_dtype()
@@ -288,24 +315,6 @@ def orthogonality_defect(weight: Numbers) -> Tensor:
     """
     squares = torch.linalg.svdvals(tensor("weight", weight)).square()
     return squares.std(-1, correction=0) / squares.mean(-1)
-
-
-def off_diagonal(basis: Numbers, covariance: Numbers) -> Tensor:
-    """Mean |C_ij| / √(C_ii C_jj) over i ≠ j of C = VᵀΣV, V the columns of ``basis`` (…, n, k): 0 where Σ is diagonal
-    in that basis.
-
-    >>> off_diagonal(torch.eye(2), torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
-    tensor(0.5000)
-    """
-    like = _like(basis, covariance)
-    basis, covariance = tensor("basis", basis, like), tensor("covariance", covariance, like)
-    k = basis.shape[-1]
-    if k < 2:
-        raise ValueError(f"basis of shape {tuple(basis.shape)}: at least two columns are needed")
-    C = basis.mT @ covariance @ basis
-    size = C.diagonal(dim1=-2, dim2=-1).sqrt()
-    ratio = (C / size[..., :, None] / size[..., None, :]).abs()
-    return (ratio.sum((-2, -1)) - k) / (k * (k - 1))
 
 
 def _like(*values: Any) -> Tensor:

@@ -12,10 +12,9 @@ import torch
 from torch import nn
 
 from deepdynamics import activations
-from deepdynamics._checks import Numbers, count, one_of
+from deepdynamics._checks import Array, Numbers, count, one_of
 from deepdynamics._parametergram.model import opened, samples
 from deepdynamics.activations import ActivationLike
-from deepdynamics.naturalgradient.blocks import layers
 from deepdynamics.naturalgradient.steps import KINDS, moves
 
 __all__ = ["isotropy", "isotropy_defect"]
@@ -68,23 +67,32 @@ def isotropy_defect(model: nn.Module, X: Numbers, kind: str) -> float:
     X = samples("X", X, model)
     size = len(X) * opened(model, X).outputs
     unit = torch.eye(size, dtype=torch.float64, device=X.device)
-    alpha = 0.0 if kind == "unitwise" else isotropy(kind, len(layers(model, X)), 1, len(X), "linear")
-    response = torch.zeros_like(unit)
+    response, depth = torch.zeros_like(unit), 0
     for move in moves(kind, model, X, unit, 0.0):
-        response += move.gain()
-    if kind == "unitwise":
-        alpha = float(response.diagonal().mean())
+        response, depth = response + move.gain(), depth + 1
+    unitwise = kind == "unitwise"
+    alpha = float(response.diagonal().mean()) if unitwise else isotropy(kind, depth, 1, len(X), "linear")
     return float((response - alpha * unit).abs().max())
 
 
 def _active(activation: ActivationLike) -> float:
     """The share of units with φ' ≠ 0, where the variance does not change it: 1, or ½ where φ' = 0 on one side."""
     phi = activations.get(activation)
-    x = np.geomspace(1e-3, 3, 50)
-    sides = [np.asarray(phi.slope(sign * x)) != 0 for sign in (-1.0, 1.0)]
+    x = np.geomspace(1e-3, 1e4, 2001)  # each 0.8 % from the next
+    with np.errstate(all="ignore"):
+        sides = [_slopes(np.asarray(phi.slope(sign * x))) != 0 for sign in (-1.0, 1.0)]
     if not all(side.all() or not side.any() for side in sides) or not any(side.any() for side in sides):
         raise ValueError(
             f"activation {phi!r}: its share of active units depends on the variance; one of ReLU's kin, "
             "or one whose slope is never zero, is allowed"
         )
     return sum(float(side.all()) for side in sides) / 2
+
+
+def _slopes(found: Array) -> Array:
+    """Slopes at growing distances from 0, without zeros at the end that are the underflow of a tail: they follow a
+    slope that is as good as zero, and no kink."""
+    known = np.flatnonzero(found)
+    if len(known) and abs(found[known[-1]]) < 1e-6 * np.abs(found[known]).max():
+        return found[: known[-1] + 1]
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -59,8 +60,8 @@ class NaturalGradient:
         object.__setattr__(self, "damping", number("damping", self.damping, not_negative))
 
     def step(self, model: nn.Module, X: Numbers, y: Numbers, learning_rate: float) -> nn.Module:
-        """One step from all of the samples ``X`` (N, …) to the targets ``y``, of the shape of the outputs (N, C), or
-        (N,) where C = 1. Changes the parameters of ``model`` that have ``requires_grad`` in place and returns it.
+        """One step on all samples ``X`` (N, …) towards the targets ``y``, of the shape of the outputs (N, C), or (N,)
+        where C = 1. Changes the parameters of ``model`` that have ``requires_grad`` in place and returns it.
 
         Raises ``ValueError`` for a model in training mode with dropout or batch statistics, targets of another shape,
         and layers that the kind does not take, by name.
@@ -72,6 +73,24 @@ class NaturalGradient:
         True
         """
         rate = number("learning_rate", learning_rate, positive)
+        found = self.direction(model, X, y)
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                if name in found:
+                    p.sub_(rate * found[name].to(p))
+        return model
+
+    def direction(self, model: nn.Module, X: Numbers, y: Numbers) -> dict[str, Tensor]:
+        """(G + ρ)⁻¹ ∇E as a tensor for each parameter that is trained, by name; ``model`` stays as it is. A step is
+        -learning_rate times this.
+
+        Raises ``ValueError`` as :meth:`step` does.
+
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> _ = model.weight.data.zero_()
+        >>> NaturalGradient("exact").direction(model, torch.eye(2), [1.0, -1.0])["weight"].round(decimals=6)
+        tensor([[-1.,  1.]])
+        """
         X = samples("X", X, model)
         with torch.no_grad():
             f = opened(model, X)(X).double()
@@ -79,11 +98,38 @@ class NaturalGradient:
         found: dict[str, Tensor] = {}
         for move in moves(self.kind, model, X, residuals, self.damping):
             found |= move.parameters()
-        with torch.no_grad():
-            for name, p in model.named_parameters():
-                if name in found:
-                    p.sub_(rate * found[name].to(p))
-        return model
+        return found
+
+    def linearised(self, model: nn.Module, X: Numbers, y: Numbers, X_new: Numbers, learning_rate: float) -> Tensor:
+        """f(x) - η J(x)(G + ρ)⁻¹∇E: the outputs (m, C) at samples ``X_new`` (m, …) after a step of the network that is
+        linearised at its parameters; ``model`` stays as it is. In the NTK regime this is the network after a step, and
+        with η = 1/α and an isotropic metric it is the network at the end of training:
+
+            f(x) + (1/α) J(x) G⁺ J(X)ᵀ (y - f(X))/N ,
+
+        for the exact metric kernel regression, f(x) + Θ(x, X) Θ(X, X)⁻¹ (y - f(X)).
+
+        Raises ``ValueError`` as :meth:`step` does.
+
+        >>> model, X = nn.Linear(2, 1).double(), torch.eye(2, dtype=torch.float64)
+        >>> NaturalGradient("exact").linearised(model, X, [1.0, -1.0], X, 1.0).round(decimals=9)
+        tensor([[ 1.],
+                [-1.]], dtype=torch.float64)
+        """
+        rate = number("learning_rate", learning_rate, positive)
+        found = self.direction(model, X, y)
+        X_new = samples("X_new", X_new, model)
+        network = opened(model, X_new)
+        at = {name: network.parameters[name].detach() for name in found}
+        tangent = {name: -rate * found[name].to(at[name]) for name in found}
+
+        def outputs(parameters: dict[str, Tensor]) -> Tensor:
+            call = partial(torch.func.functional_call, model, parameters)
+            f = call((X_new,)) if network.together else torch.stack([call((x,)) for x in X_new])
+            return cast(Tensor, f).reshape(len(X_new), network.outputs)
+
+        f, change = cast(tuple[Tensor, Tensor], torch.func.jvp(outputs, (at,), (tangent,)))
+        return (f + change).detach()
 
 
 @dataclass(frozen=True)
@@ -110,24 +156,27 @@ def moves(kind: str, model: nn.Module, X: Tensor, r: Tensor, damping: float) -> 
     N, n, dtype = len(X), len(r), next(p.dtype for p in model.parameters() if p.is_floating_point())
     if kind == "exact":
         block = whole(model, X)
-        yield _move(block, block_coefficients(block.gram, r, N, damping, 10 * n**0.5 * torch.finfo(dtype).eps), N)
+        cutoff = 10 * n**0.5 * torch.finfo(dtype).eps
+        yield _move(block, block.gram, block_coefficients(block.gram, r, N, damping, cutoff), N)
         return
     own, cutoff = layers(model, X), gram_rounding(n, dtype)
     if kind == "tridiagonal":
-        solved = tridiagonal_coefficients([layer.gram for layer in own], r, N, damping, cutoff)
-        for layer, a in zip(own, solved, strict=True):
-            yield _move(layer, a, N)
+        grams = [layer.gram for layer in own]
+        solved = tridiagonal_coefficients(grams, r, N, damping, cutoff)
+        for layer, gram, a in zip(own, grams, solved, strict=True):
+            yield _move(layer, gram, a, N)
         return
     for layer in own:
         if kind == "layerwise" or layer.silent:
-            yield _move(layer, block_coefficients(layer.gram, r, N, damping, cutoff), N)
+            gram = layer.gram
+            yield _move(layer, gram, block_coefficients(gram, r, N, damping, cutoff), N)
         else:
             metric = {"kfac": _kronecker, "unitwise": _units}[kind]
             yield metric(layer, r, N, damping, rounding(n, dtype))
 
 
-def _move(block: Block, a: Tensor, N: int) -> Move:
-    return Move(lambda: block.gram @ a, partial(block.pulled, a[:, 0].reshape(N, -1)))
+def _move(block: Block, gram: Tensor, a: Tensor, N: int) -> Move:
+    return Move(lambda: gram @ a, partial(block.pulled, a[:, 0].reshape(N, -1)))
 
 
 def _kronecker(layer: Layer, r: Tensor, N: int, damping: float, cutoff: float) -> Move:

@@ -20,10 +20,11 @@ def empirical(model: nn.Module, X: Numbers, Y: Numbers | None = None, *, memory:
     normalisations in evaluation mode and shared weights have rules; anything else is differentiated row by row:
     :func:`ways` says which.
 
-    ``memory``, in bytes, bounds what is held beside the result (at one sample of each of X and Y at least); what does
-    not fit is computed again, block by block. Raises ``ValueError`` for a model that is in training mode with dropout
-    or batch statistics, or has no real parameters, for samples that it does not take or does not treat as separate,
-    and for a memory that is not positive.
+    ``memory``, in bytes, is for derivatives and evaluations (of one sample of each of X and Y at least); what does not
+    fit is computed again, block by block. Copies in passing come on top, less than as much again in the networks that
+    are measured. Raises ``ValueError`` for a model that is in training mode with dropout or batch statistics, or has no
+    real parameters, for samples that it does not take or does not treat as separate, and for a memory that is not
+    positive.
 
     >>> empirical(nn.Linear(2, 1), [[1.0, 0.0], [2.0, 1.0]])
     tensor([[2., 3.],

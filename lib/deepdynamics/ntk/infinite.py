@@ -14,6 +14,7 @@ for C of them both kernels are multiples of the identity matrix.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -164,7 +165,8 @@ def _points(name: str, x: Numbers) -> Array:
 
 
 def _float(dtype: DTypeLike) -> type[np.floating]:
-    for found in (np.float64, np.float32):
-        if np.dtype(dtype) == found:
-            return found
+    with contextlib.suppress(TypeError):  # of what is no type
+        for found in (np.float64, np.float32):
+            if np.dtype(dtype) == found:
+                return found
     raise ValueError(f"dtype = {dtype!r}: float64 or float32 is allowed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from deepdynamics._checks import Array, Numbers, count, finite, number, plain, positive
+from deepdynamics._checks import Array, Numbers, count, finite, number, plain, positive, real
 
 __all__ = ["kernel_prediction", "linearised_outputs"]
 
@@ -22,10 +22,10 @@ def linearised_outputs(
     """f_t = y + e^{-ηΘt/N}(f_0 - y): the outputs on the training points under gradient flow on Σ‖f - y‖²/(2N), N =
     ``samples``, by default len(theta) (Lee et al. 2019, whose loss has no 1/N).
 
-    ``theta`` (n, n) is symmetric and positive semidefinite, ``f0`` and ``y`` are (n,), or (n, C) for C outputs that
-    share the kernel, and broadcast; the result is (len(times), n) or (len(times), n, C). For the kernel (N·C, N·C) of
-    several outputs all rows are entries, sample-major, and ``samples`` is N. At time inf only what the kernel does not
-    see is left of the error.
+    ``theta`` (n, n) is symmetric and positive semidefinite; ``f0`` and ``y`` have the same shape, (n,), or (n, C) for C
+    outputs that share the kernel, or are one number for all; the result is (len(times), n) or (len(times), n, C). For
+    the kernel (N·C, N·C) of several outputs all rows are entries, sample-major, and ``samples`` is N. At time inf only
+    what the kernel does not see is left of the error.
 
     Raises ``ValueError`` for a theta that is not symmetric or has an eigenvalue that is negative beyond rounding,
     negative times, a learning rate that is not positive, and shapes that do not fit.
@@ -36,10 +36,10 @@ def linearised_outputs(
     """
     values, vectors = _eigen(_kernel("theta", theta), _rounding(theta))
     f0, y = finite("f0", f0), finite("y", y)
-    shape = _columns("f0 - y", np.broadcast_shapes(f0.shape, y.shape), len(values))
+    shape = _columns(f0, y, len(values))
     N = len(values) if samples is None else count("samples", samples)
     rates = number("learning_rate", learning_rate, positive) * values / N
-    t = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    t = np.atleast_1d(real("times", times))
     if t.ndim != 1 or not (t >= 0).all():
         raise ValueError(f"times = {t}: numbers from 0 to inf are allowed")
     with np.errstate(invalid="ignore"):
@@ -55,21 +55,22 @@ def kernel_prediction(
     """f_0(x') + Θ(x', X) Θ(X, X)⁻¹ (y - f_0(X)): the outputs at new points after gradient flow for all time (Lee et al.
     2019); with f0 = f0_test = 0 kernel regression without a ridge.
 
-    ``theta_test`` (m, n), ``theta`` (n, n) symmetric and positive semidefinite, ``y`` and ``f0`` (n,) or (n, C),
-    ``f0_test`` as the result or one number -> (m,) or (m, C). A theta that is singular to rounding has its
-    pseudo-inverse: the regression of least norm, which is where gradient flow ends.
+    ``theta_test`` (m, n), ``theta`` (n, n) symmetric and positive semidefinite, ``y`` and ``f0`` of one shape, (n,) or
+    (n, C), or one number, ``f0_test`` as the result or one number -> (m,) or (m, C). A theta that is singular to
+    rounding has its pseudo-inverse: the regression of least norm, which is where gradient flow ends.
 
     Raises ``ValueError`` as :func:`linearised_outputs` does.
 
     >>> kernel_prediction([[1.0, 1.0]], np.diag([1.0, 2.0]), [3.0, 4.0])
     array([5.])
     """
-    rounding, theta = _rounding(theta), _kernel("theta", theta)
+    kernel = _kernel("theta", theta)
+    rounding, theta = _rounding(theta), kernel
     theta_test = finite("theta_test", theta_test)
     y, f0, f0_test = finite("y", y), finite("f0", f0), finite("f0_test", f0_test)
     if theta_test.ndim != 2 or theta_test.shape[1] != len(theta):
         raise ValueError(f"theta_test of shape {theta_test.shape}: (m, {len(theta)}) is allowed")
-    shape = _columns("y - f0", np.broadcast_shapes(y.shape, f0.shape), len(theta))
+    shape = _columns(f0, y, len(theta))
     change = theta_test @ _solve(theta, np.broadcast_to(y - f0, shape), rounding)
     if f0_test.shape not in ((), change.shape):
         raise ValueError(f"f0_test of shape {f0_test.shape}: {change.shape} is allowed")
@@ -106,7 +107,7 @@ def _kernel(name: str, value: Numbers) -> Array:
         raise ValueError(f"{name} of shape {K.shape}: a square matrix is allowed")
     if np.abs(K - K.T).max() > 1e-4 * np.abs(K).max():
         raise ValueError(f"{name} differs from its transpose: a symmetric kernel is allowed")
-    return K
+    return (K + K.T) / 2
 
 
 def _rounding(kernel: Numbers) -> float:
@@ -116,10 +117,14 @@ def _rounding(kernel: Numbers) -> float:
     return float(10 * np.sqrt(len(entries)) * np.finfo(kept).eps)
 
 
-def _columns(name: str, shape: tuple[int, ...], n: int) -> tuple[int, ...]:
-    """The shape (n,) or (n, C) that ``shape`` stands for; a single number is one for all."""
-    if not shape:
-        return (n,)
-    if len(shape) > 2 or shape[0] != n:
-        raise ValueError(f"{name} of shape {shape}: ({n},) or ({n}, C) is allowed")
-    return shape
+def _columns(f0: Array, y: Array, n: int) -> tuple[int, ...]:
+    """The shape (n,) or (n, C) of the two; a single number is one for all."""
+    shapes = {each.shape for each in (f0, y) if each.ndim}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"f0 of shape {f0.shape} beside y of shape {y.shape}: the same shape, or one number, is allowed"
+        )
+    for name, each in (("f0", f0), ("y", y)):
+        if each.ndim > 2 or (each.ndim and len(each) != n):
+            raise ValueError(f"{name} of shape {each.shape}: ({n},) or ({n}, C) is allowed")
+    return shapes.pop() if shapes else (n,)

@@ -70,8 +70,10 @@ def deep_ntk_stieltjes(
     z: ArrayLike, ratios: Numbers, activation: ActivationLike, input_law: tuple[Numbers, Numbers]
 ) -> Complex:
     """m(z) = ∫ dμ(x)/(x - z) of the neural tangent kernel of wᵀX_L, with respect to all weights and w, in the NTK
-    parametrisation: Fan & Wang (2020). Arguments, shapes and errors as
-    :func:`conjugate_kernel_stieltjes`; the slope of the activation needs a second moment.
+    parametrisation: Fan & Wang (2020). Arguments and shapes as for :func:`conjugate_kernel_stieltjes`.
+
+    Raises ``ValueError`` as that does, and for an activation whose slope has no second moment; ``RuntimeError`` where
+    Newton's method fails.
 
     At finite width the kernel's scale fluctuates like n^{-1/2}, with |w|².
 
@@ -215,5 +217,11 @@ def _arguments(ratios: Numbers, input_law: Sequence[Numbers]) -> tuple[Array, De
     gamma = np.atleast_1d(positive("ratios", ratios))
     if gamma.ndim != 1 or not len(gamma):
         raise ValueError(f"ratios of shape {gamma.shape}: one for each layer is allowed")
-    points, weights = input_law
-    return gamma, DerivativeLaw(finite("points", points), finite("weights", weights))
+    try:
+        points, weights = input_law
+    except (TypeError, ValueError):
+        raise ValueError(f"input_law = {input_law!r}: (points, weights) is allowed") from None
+    try:
+        return gamma, DerivativeLaw(finite("points", points), finite("weights", weights))
+    except ValueError as reason:
+        raise ValueError(f"input_law: {reason}") from reason

@@ -1,0 +1,1 @@
+"""What the chapter on layers as time measures."""
