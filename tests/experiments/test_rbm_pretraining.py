@@ -101,7 +101,9 @@ def test_slopes_of_units_that_are_saturated_to_rounding(small):
 
 
 def test_levelled_images_have_one_brightness_or_one_contrast():
-    images = 0.4 + 0.2 * torch.rand(50, 64, generator=torch.Generator().manual_seed(0)) * torch.linspace(0.5, 1, 50)[:, None]
+    images = (
+        0.4 + 0.2 * torch.rand(50, 64, generator=torch.Generator().manual_seed(0)) * torch.linspace(0.5, 1, 50)[:, None]
+    )
     same = parts.one_brightness(images, 0.5)
     torch.testing.assert_close(parts.brightness(same), torch.full((50,), 0.5))
     torch.testing.assert_close(parts.contrast(same), parts.contrast(images))
@@ -144,4 +146,4 @@ def test_a_gallery_has_a_row_each(small):
     stack, X = small
     tiles = gallery.gallery(stack, X[:4].float(), steps=2)
     assert tiles.shape == (6 * len(gallery.ROWS), 6 * 4)
-    assert 0 <= tiles.min() and tiles.max() <= 1
+    assert tiles.min() >= 0 and tiles.max() <= 1

@@ -11,9 +11,9 @@ ROWS = ("test images", "one machine", "ten machines", "filters", "dreams")
 
 
 def gallery(stack: Stack, images: Tensor, *, steps: int = 300, seed: int = 0) -> Tensor:
-    """One tiled picture (rows · side, n · side) in [0, 1] of ``images`` (n, side²), with a row each for the images, their
-    reconstruction by the first machine, that from the top layer down through all machines, the strongest filters of the
-    first machine, and samples of the whole stack (``steps`` of Gibbs sampling in its topmost machine).
+    """One tiled picture (rows · side, n · side) in [0, 1] of ``images`` (n, side²), with a row each for the images,
+    their reconstruction by the first machine, that from the top layer down through all machines, the strongest filters
+    of the first machine, and samples of the whole stack (``steps`` of Gibbs sampling in its topmost machine).
 
     >>> from deepdynamics.rbm import RBM
     >>> gallery(Stack((RBM(9, 4), RBM(4, 4))), torch.rand(3, 9), steps=2).shape

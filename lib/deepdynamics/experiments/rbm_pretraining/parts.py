@@ -39,10 +39,12 @@ __all__ = [
     "evenness",
     "grid",
     "log_slopes",
+    "log_weights",
     "measure",
     "one_brightness",
     "one_contrast",
     "pictures",
+    "random_like",
     "spectra_at_gains",
     "trained",
 ]
@@ -127,16 +129,16 @@ def contrast(images: Tensor) -> Tensor:
 
 
 def one_brightness(images: Tensor, level: float | None = None) -> Tensor:
-    """Each image with a constant added, so that its mean pixel is ``level`` (default: the mean of all), and cut off at 0
-    and 1."""
+    """Each image with a constant added, so that its mean pixel is ``level`` (default: the mean of all), and cut off at
+    0 and 1."""
     own = brightness(images)
     level = float(own.mean()) if level is None else level
     return (images + (level - own)[:, None]).clamp(0, 1)
 
 
 def one_contrast(images: Tensor, level: float | None = None) -> Tensor:
-    """Each image stretched about its mean pixel, so that its standard deviation is ``level`` (default: the mean of all),
-    and cut off at 0 and 1."""
+    """Each image stretched about its mean pixel, so that its standard deviation is ``level`` (default: the mean of
+    all), and cut off at 0 and 1."""
     own, centre = contrast(images), brightness(images)[:, None]
     level = float(own.mean()) if level is None else level
     return (centre + (images - centre) * (level / own.clamp_min(1e-6))[:, None]).clamp(0, 1)
