@@ -12,6 +12,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
     },
     "rbm-pretraining": {
         "rbm-pretraining.finetuning": "rbm_pretraining.finetuning",
+        "rbm-pretraining.parts": "rbm_pretraining.parts",
         "rbm-pretraining.variations": "rbm_pretraining.variations",
     },
     "cnn-jacobian": {
