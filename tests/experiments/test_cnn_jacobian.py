@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from deepdynamics import data, results
+from deepdynamics.experiments.cnn_jacobian import bands, imagenets, logits
 from deepdynamics.experiments.cnn_jacobian import gains as gain_runs
-from deepdynamics.experiments.cnn_jacobian import imagenets, logits
 from deepdynamics.experiments.cnn_jacobian import noise as noise_runs
 from deepdynamics.experiments.cnn_jacobian import spectra as spectrum_runs
 
@@ -62,7 +62,7 @@ def test_stored_results_are_complete():
     s = np.nan_to_num(spectra.s.values)
     assert (np.diff(s, axis=-1) <= 1e-4 * s[..., :1]).all()
     assert spectra.run.sel(what="residual").max() <= spectrum_runs.TOLERANCE
-    for name in ("gains", "logits", "noise", "pictures", "spectra"):
+    for name in ("bands", "gains", "logits", "noise", "pictures", "spectra"):
         assert {"machine", "date", "data"} <= set(results.load(f"cnn-jacobian.{name}").attrs)
 
 
@@ -87,6 +87,39 @@ def test_the_sums_agree_with_the_leading_values():
     whole = gains.sums.sel(layer=10, sum="fourths", image=spectra.image)
     ratio = (part / whole).median("image").values
     assert (ratio > 0.6).all() and (ratio < 1.5).all()
+
+
+def test_noise_is_grey_or_coloured():
+    for colour in bands.COLOURS:
+        noise = bands.noise((3, 16, 16), colour, 2, 4, 3, seed=0)
+        torch.testing.assert_close(noise.flatten(1).norm(dim=1), torch.ones(3))
+        spread = noise.std(1) if colour == "grey" else noise.mean(1)
+        assert spread.abs().max() < 1e-6
+        frequencies = torch.fft.fft2(noise).abs()
+        assert frequencies[..., 0, 0].max() < 1e-5 and frequencies[..., 0, 3].min() > 1e-5
+    with pytest.raises(ValueError, match="colour = 'red'"):
+        bands.noise((3, 16, 16), "red", 2, 4, 1, seed=0)
+
+
+def test_the_bands_agree_with_noise_in_three_independent_colours():
+    """Which is a third grey and two thirds coloured, in the mean square; a draw of each band is not exact."""
+    found, other = stored("bands"), stored("gains").gains
+    assert found.gains.sizes["image"] == 32 and np.isfinite(found.gains).all()
+    assert np.isfinite(found.sums).all(("sum",)).sum() == 16
+    squares = (found.gains.sel(colour="grey") ** 2 + 2 * found.gains.sel(colour="coloured") ** 2) / 3
+    together = other.sel(direction="8 to 16 cycles") ** 2
+    ratio = squares.sel(band="8 to 16", image=other.image) / together
+    assert float(ratio.sel(layer=9).mean()) == pytest.approx(1, abs=0.05)
+    brightness = other.sel(direction="brightness") / found.gains.sel(colour="grey", band="0 to 0.5", image=other.image)
+    np.testing.assert_allclose(brightness, 1, rtol=1e-2)
+
+
+@needs_data
+def test_shuffled_weights_are_the_trained_ones_in_another_order():
+    net, trained = bands.shuffled(0), imagenets.trained()
+    for mine, theirs in zip(net.parameters(), trained.parameters(), strict=True):
+        assert torch.equal(mine.flatten().sort().values, theirs.flatten().sort().values)
+    assert not torch.equal(net.features[0].weight, trained.features[0].weight)
 
 
 @needs_data

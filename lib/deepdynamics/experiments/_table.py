@@ -21,6 +21,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "cnn-jacobian.spectra": "cnn_jacobian.spectra",
         "cnn-jacobian.pictures": "cnn_jacobian.pictures",
         "cnn-jacobian.logits": "cnn_jacobian.logits",
+        "cnn-jacobian.bands": "cnn_jacobian.bands",
     },
     "contraction": {
         "contraction.autoencoders": "contraction.autoencoders",
