@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from deepdynamics import data, results
-from deepdynamics.experiments.cnn_jacobian import bands, imagenets, logits
+from deepdynamics.directions import band_noise
+from deepdynamics.experiments.cnn_jacobian import bands, imagenets, logits, smallbands
 from deepdynamics.experiments.cnn_jacobian import gains as gain_runs
 from deepdynamics.experiments.cnn_jacobian import noise as noise_runs
 from deepdynamics.experiments.cnn_jacobian import spectra as spectrum_runs
@@ -62,7 +63,7 @@ def test_stored_results_are_complete():
     s = np.nan_to_num(spectra.s.values)
     assert (np.diff(s, axis=-1) <= 1e-4 * s[..., :1]).all()
     assert spectra.run.sel(what="residual").max() <= spectrum_runs.TOLERANCE
-    for name in ("bands", "gains", "logits", "noise", "pictures", "spectra"):
+    for name in ("bands", "gains", "logits", "noise", "pictures", "smallbands", "spectra"):
         assert {"machine", "date", "data"} <= set(results.load(f"cnn-jacobian.{name}").attrs)
 
 
@@ -128,3 +129,15 @@ def test_a_noisy_cell_says_what_its_branch_computes():
     assert set(noise_runs.cell(picture=3, level=0.0)) == {"accuracy", "clean", "sums"}
     assert set(noise_runs.cell(picture=40, level=0.4)) == {"accuracy"}
     assert set(noise_runs.cell(untrained_image=2, end=0.0)) == {"untrained"}
+
+
+def test_gains_of_bands_are_those_of_noise():
+    """Against ten thousand draws of the band itself; all bands together are white noise."""
+    J = torch.randn(5, 16 * 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = smallbands.band_gains(J, (16, 16))
+    noise = band_noise((1, 16, 16), 2, 4, 10_000, seed=1).flatten(1).double()
+    measured = ((noise @ J.T).square().sum(1).mean() / (J.square().sum() / 256)).sqrt()
+    assert found[2] == pytest.approx(float(measured), rel=0.02)
+    brightness = J.sum(1).norm() / 16 / (J.norm() / 16)
+    assert found[0] == pytest.approx(float(brightness), rel=1e-9)
+    assert stored("smallbands").log_gains.shape == (2, 20, 2, len(smallbands.BANDS))

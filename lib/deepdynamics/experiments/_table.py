@@ -22,6 +22,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "cnn-jacobian.pictures": "cnn_jacobian.pictures",
         "cnn-jacobian.logits": "cnn_jacobian.logits",
         "cnn-jacobian.bands": "cnn_jacobian.bands",
+        "cnn-jacobian.smallbands": "cnn_jacobian.smallbands",
     },
     "contraction": {
         "contraction.autoencoders": "contraction.autoencoders",
