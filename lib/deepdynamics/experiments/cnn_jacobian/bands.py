@@ -1,9 +1,9 @@
 """What an ImageNet network passes on of noise that is grey or coloured, band by band of spatial frequency; and how
 steep its spectrum is when the trained weights are shuffled within every layer.
 
-Noise is *grey* where the three colours have the same of it, and *coloured* where the three sum to zero, both in units of
-the standard deviation of each colour. Independent noise in three colours is one third of the one and two thirds of the
-other, in the mean square.
+Noise is *grey* where the three colours have the same of it, and *coloured* where the three sum to zero, both in units
+of the standard deviation of each colour. Independent noise in three colours is one third of the one and two thirds of
+the other, in the mean square.
 
 **To draw it**::
 
@@ -53,7 +53,13 @@ COORDINATES: dict[str, tuple[Any, ...]] = {
     "band": tuple(f"{low:g} to {high:g}" for low, high in BANDS),
     "sum": ("squares", "fourths", "squares_error", "fourths_error"),
 }
-PARAMETERS = {"network": imagenets.NETWORK, "bands": BANDS, "draws": [WHITE, DRAWS], "probes": PROBES, "at": SHUFFLED_AT}
+PARAMETERS = {
+    "network": imagenets.NETWORK,
+    "bands": BANDS,
+    "draws": [WHITE, DRAWS],
+    "probes": PROBES,
+    "at": SHUFFLED_AT,
+}
 SEEDS, NEEDS = IMAGES, imagenets.NEEDS
 checks: tuple[Point, ...] = ({"image": 3, "kind": "trained"}, {"image": 5, "kind": "shuffled"})
 # float32 products of convolutions, whose order of summation is the machine's.
@@ -61,20 +67,21 @@ tolerance = {"gains": (2e-3, 0.0), "white": (2e-3, 0.0), "sums": (2e-3, 0.0)}
 
 
 def grid(scale: str) -> list[Point]:
-    """One picture and the trained network, or all pictures and both kinds of network, and shuffled ones for the first half."""
+    """One picture and the trained network; or all and both kinds of network, and shuffled ones for the first half."""
     live = points(image=(0,), kind=("trained",))
-    return at_scale(scale, live=live, paper=points(image=IMAGES, kind=NETS) + points(image=FIRST, kind=("shuffled",)))
+    paper = points(image=IMAGES, kind=NETS) + points(image=FIRST, kind=("shuffled",))
+    return at_scale(scale, live=live, paper=paper)
 
 
 def cell(image: int, kind: str) -> dict[str, NDArray[np.float64]]:
-    """Gains of the bands and of white noise at every layer; of a shuffled network the sums over its spectrum at fire9."""
+    """Gains of the bands and of white noise at every layer; of a shuffled network the sums over its spectrum."""
     x = imagenets.pictures().x[image]
     if kind == "shuffled":
         f = imagenets.prefix(shuffled(image), SHUFFLED_AT)
         return {"sums": np.array(tuple(spectral_sums(f, x, probes=PROBES, seed=image)))}
     net = imagenets.trained() if kind == "trained" else imagenets.untrained(image)
     shape = tuple(x.shape)
-    every = [noise(shape, colour, *band, DRAWS, seed=image) for colour in COLOURS for band in BANDS]
+    every = [noise(shape, colour, low, high, DRAWS, seed=image) for colour in COLOURS for low, high in BANDS]
     squares = _squares(net, x, torch.cat([*every, band_noise(shape, 0, math.inf, WHITE, seed=image)]))
     bands = squares[:, :-WHITE].reshape(len(LAYERS), len(COLOURS), len(BANDS), DRAWS)
     return {"gains": np.sqrt(bands.mean(-1)), "white": np.sqrt(squares[:, -WHITE:].mean(1))}

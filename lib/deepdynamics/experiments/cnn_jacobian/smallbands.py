@@ -31,7 +31,13 @@ COORDINATES = {
     "state": small.STATES,
     "band": tuple(f"{low:g} to {high:g}" for low, high in BANDS),
 }
-PARAMETERS = {"bands": BANDS, "layer": LAYER, "images": IMAGES, "networks": small.PARAMETERS, "of_each": {name: len(each) for name, each in OF_EACH.items()}}
+PARAMETERS = {
+    "bands": BANDS,
+    "layer": LAYER,
+    "images": IMAGES,
+    "networks": small.PARAMETERS,
+    "of_each": {name: len(each) for name, each in OF_EACH.items()},
+}
 SEEDS, NEEDS = NETWORKS, small.NEEDS
 checks = ({"data": "mnist", "network": 8, "state": "untrained"}, {"data": "mnist", "network": 8, "state": "trained"})
 tolerance = {"log_gains": (0.1, 0.05)}  # training amplifies the rounding of another machine
