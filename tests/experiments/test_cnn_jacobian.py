@@ -63,7 +63,7 @@ def test_stored_results_are_complete():
     s = np.nan_to_num(spectra.s.values)
     assert (np.diff(s, axis=-1) <= 1e-4 * s[..., :1]).all()
     assert spectra.run.sel(what="residual").max() <= spectrum_runs.TOLERANCE
-    for name in ("bands", "gains", "logits", "noise", "pictures", "smallbands", "spectra"):
+    for name in ("bands", "gains", "logits", "noise", "pictures", "smallbands", "spectra", "values"):
         assert {"machine", "date", "data"} <= set(results.load(f"cnn-jacobian.{name}").attrs)
 
 
@@ -141,3 +141,18 @@ def test_gains_of_bands_are_those_of_noise():
     brightness = J.sum(1).norm() / 16 / (J.norm() / 16)
     assert found[0] == pytest.approx(float(brightness), rel=1e-9)
     assert stored("smallbands").log_gains.shape == (2, 20, 2, len(smallbands.BANDS))
+
+
+def test_values_at_most_and_their_sums():
+    """A squeeze of fire9 has 64 channels on 13 x 13 places; what is lost on the way does not come back; the sums of the
+    fresh photographs are of the size of the others."""
+    found, other = stored("values"), stored("gains").sums
+    most = found.most
+    assert most.shape == (32, 3, 10) and (most.diff("layer") <= 0).all() and (most <= 150_528).all()
+    assert (most.sel(layer=9) <= 64 * 13 * 13).all() and (most.sel(layer=10) <= 1000).all()
+    sums = found.sums.dropna("layer", how="all").dropna("image", how="all")
+    assert sums.shape == (16, 3, 2, 4) and np.isfinite(sums).all()
+    participation = sums.sel(sum="squares") ** 2 / sums.sel(sum="fourths")
+    assert (participation <= most.sel(image=sums.image, layer=sums.layer)).all()
+    before = np.log(other.sel(kind="untrained", layer=9, sum="squares") ** 2 / other.sel(kind="untrained", layer=9, sum="fourths"))
+    assert float(np.log(participation.sel(kind="untrained", layer=9)).mean() - before.mean()) == pytest.approx(0, abs=0.2)

@@ -23,6 +23,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "cnn-jacobian.logits": "cnn_jacobian.logits",
         "cnn-jacobian.bands": "cnn_jacobian.bands",
         "cnn-jacobian.smallbands": "cnn_jacobian.smallbands",
+        "cnn-jacobian.values": "cnn_jacobian.values",
     },
     "contraction": {
         "contraction.autoencoders": "contraction.autoencoders",
