@@ -22,6 +22,9 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "cnn-jacobian.spectra": "cnn_jacobian.spectra",
         "cnn-jacobian.pictures": "cnn_jacobian.pictures",
         "cnn-jacobian.logits": "cnn_jacobian.logits",
+        "cnn-jacobian.bands": "cnn_jacobian.bands",
+        "cnn-jacobian.smallbands": "cnn_jacobian.smallbands",
+        "cnn-jacobian.values": "cnn_jacobian.values",
     },
     "contraction": {
         "contraction.autoencoders": "contraction.autoencoders",
