@@ -22,6 +22,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "cnn-jacobian.pictures": "cnn_jacobian.pictures",
         "cnn-jacobian.logits": "cnn_jacobian.logits",
     },
+    "perturbations": {"perturbations.networks": "perturbations.networks"},
     "contraction": {
         "contraction.autoencoders": "contraction.autoencoders",
         "contraction.prediction": "contraction.prediction",
