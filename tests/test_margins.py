@@ -61,8 +61,8 @@ def test_the_nearest_class_need_not_be_the_runner_up():
         assert steps.of(j).length == pytest.approx(length)
     assert steps.nearest.length == pytest.approx(min(lengths.values()))
     # In a linear network that is where the answer changes, and not before.
-    multiples = [0.01 * k for k in range(90, 120)]
-    assert flip_multiple(f, x, label, steps.nearest.length * steps.nearest.direction, multiples) == pytest.approx(1.01)
+    multiples = [0.005 + 0.01 * k for k in range(90, 120)]
+    assert flip_multiple(f, x, label, steps.nearest.length * steps.nearest.direction, multiples) == pytest.approx(1.005)
 
 
 def test_few_classes_are_those_of_the_largest_logits():
