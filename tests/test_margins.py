@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from deepdynamics.margins import flip_multiple, margin, margin_step
+from deepdynamics.margins import class_steps, flip_multiple, margin, margin_step
 from deepdynamics.networks import MLP, generator
 
 F64 = torch.float64
@@ -48,3 +48,31 @@ def test_bad_input():
         margin(lambda y: y, torch.zeros(1), 0)
     with pytest.raises(ValueError, match="no gradient"):
         margin_step(lambda y: torch.stack((y.sum() * 0 + 1, y.sum() * 0)), torch.ones(2), 0)
+
+
+def test_the_nearest_class_need_not_be_the_runner_up():
+    W = torch.randn(6, 8, generator=generator(4), dtype=F64)
+    x = torch.randn(8, generator=generator(5), dtype=F64)
+    f = lambda y: y @ W.T  # noqa: E731
+    label = int(f(x).argmax())
+    steps = class_steps(f, x, label)
+    lengths = {j: float((W[label] - W[j]) @ x / (W[label] - W[j]).norm()) for j in range(6) if j != label}
+    for j, length in lengths.items():
+        assert steps.of(j).length == pytest.approx(length)
+    assert steps.nearest.length == pytest.approx(min(lengths.values()))
+    # In a linear network that is where the answer changes, and not before.
+    multiples = [0.005 + 0.01 * k for k in range(90, 120)]
+    assert flip_multiple(f, x, label, steps.nearest.length * steps.nearest.direction, multiples) == pytest.approx(1.005)
+
+
+def test_few_classes_are_those_of_the_largest_logits():
+    logits = torch.randn(9, generator=generator(6), dtype=F64)
+    label = int(logits.argmin())
+    steps = class_steps(lambda y: y, logits, label, most=3)
+    assert steps.classes == tuple(logits.topk(3).indices.tolist())
+    with pytest.raises(ValueError, match="most = 0"):
+        class_steps(lambda y: y, logits, label, most=0)
+    with pytest.raises(ValueError, match="label = 0"):
+        class_steps(lambda y: y, logits, 1, most=3).of(0)
+    with pytest.raises(ValueError, match="label = 9"):
+        class_steps(lambda y: y, logits, 9)

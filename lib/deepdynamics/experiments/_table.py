@@ -26,6 +26,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "cnn-jacobian.smallbands": "cnn_jacobian.smallbands",
         "cnn-jacobian.values": "cnn_jacobian.values",
     },
+    "perturbations": {"perturbations.networks": "perturbations.networks"},
     "contraction": {
         "contraction.autoencoders": "contraction.autoencoders",
         "contraction.prediction": "contraction.prediction",
