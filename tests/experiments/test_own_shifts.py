@@ -12,7 +12,7 @@ from deepdynamics.experiments.contraction import photographs, smallnets
 def test_gains_of_photographs_are_those_of_finite_differences(monkeypatch):
     draw = torch.Generator().manual_seed(0)
     x = torch.nn.functional.interpolate(torch.randn(64, 3, 16, 16, generator=draw), size=(64, 64), mode="bilinear")
-    provenance = data.load("mnist", "test", n=1)[2]
+    _, _, provenance = data.load("mnist", "test", n=1)
     some = imagenets.Pictures(x, torch.zeros(64, dtype=torch.long), provenance)
     monkeypatch.setattr(imagenets, "pictures", lambda network=imagenets.NETWORK: some)
     found = photographs.cell(image=40, kind="untrained")["gains"]
