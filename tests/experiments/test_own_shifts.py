@@ -16,7 +16,8 @@ def test_gains_of_photographs_are_those_of_finite_differences(monkeypatch):
     some = imagenets.Pictures(x, torch.zeros(64, dtype=torch.long), provenance)
     monkeypatch.setattr(imagenets, "pictures", lambda network=imagenets.NETWORK: some)
     found = photographs.cell(image=40, kind="untrained")["gains"]
-    assert found.shape == (2, 2, 4)
+    placed = photographs.placed_gains(image=40, kind="untrained")
+    assert found.shape == (2, 2, 4) and placed.shape == (2, 2)
     net = imagenets.untrained(40).double()
     try:
         for i, depth in enumerate((9, 10)):
@@ -26,6 +27,10 @@ def test_gains_of_photographs_are_those_of_finite_differences(monkeypatch):
                 t, h = t / t.norm(), 1e-7
                 moved = (f(x[40].double() + h * t) - f(x[40].double() - h * t)).norm() / (2 * h)
                 assert found[i, j, 1] == pytest.approx(float(moved), rel=1e-3)
+            own, other = (known_tangents(x[[of]])[0, 1].double() for of in (40, 8))
+            t, h = own.abs() * torch.where(other > 0, 1.0, -1.0), 1e-7
+            moved = (f(x[40].double() + h * t) - f(x[40].double() - h * t)).norm() / (2 * h * own.norm())
+            assert placed[i, 1] == pytest.approx(float(moved), rel=1e-3)
     finally:
         imagenets.untrained.cache_clear()  # the network is in double precision now
 

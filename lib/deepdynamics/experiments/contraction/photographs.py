@@ -6,6 +6,11 @@ every photograph has an untrained network of its own.
 
     gains = results.load("contraction.photographs").gains
     np.log(gains.sel(kind="trained", depth="fire9", whose="own", tangent="shift right"))     # (image,)
+
+**A control** (under a second a photograph): every pixel changes by as much as in the photograph's own shift, with the
+signs that it has in the other's::
+
+    photographs.placed_gains(image=0, kind="trained")                                        # (depth, shift)
 """
 
 import numpy as np
@@ -17,7 +22,7 @@ from deepdynamics.directions import KINDS, known_tangents
 from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.experiments.cnn_jacobian import imagenets
 
-__all__ = ["DEPTHS", "KEY", "TANGENTS", "cell", "checks", "grid"]
+__all__ = ["DEPTHS", "KEY", "TANGENTS", "cell", "checks", "grid", "placed_gains"]
 
 KEY = "contraction.photographs"
 IMAGES = tuple(range(64))  # all of the sample
@@ -40,12 +45,23 @@ def grid(scale: str) -> list[Point]:
 
 def cell(image: int, kind: str) -> dict[str, NDArray[np.float64]]:
     """‖J v‖/‖v‖ (depth, whose, tangent) at one photograph."""
+    net, x, pair = _at(image, kind)
+    return {"gains": _gains(net, x, pair.flatten(0, 1)).reshape(len(DEPTHS), len(WHOSE), len(TANGENTS))}
+
+
+def placed_gains(image: int, kind: str) -> NDArray[np.float64]:
+    """‖J v‖/‖v‖ (depth, shift) of changes with the magnitudes of the photograph's own shifts to the right and down,
+    pixel by pixel and colour by colour, and the signs of those of the other one.
+    """
+    net, x, (own, other) = _at(image, kind)
+    return _gains(net, x, own[:2].abs() * other[:2].sign())
+
+
+def _at(image: int, kind: str) -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+    """The network, the photograph, and `TANGENTS` of it and of the other one, (whose, tangent, 3, height, width)."""
     x = imagenets.pictures().x
     net = imagenets.trained() if kind == "trained" else imagenets.untrained(image)
-    pair = x[[image, (image + APART) % len(IMAGES)]]
-    vectors = known_tangents(pair)[:, : len(TANGENTS)].flatten(0, 1)
-    vectors = vectors / vectors.flatten(1).norm(dim=1)[:, None, None, None]
-    return {"gains": _gains(net, x[image], vectors).reshape(len(DEPTHS), len(WHOSE), len(TANGENTS))}
+    return net, x[image], known_tangents(x[[image, (image + APART) % len(IMAGES)]])[:, : len(TANGENTS)]
 
 
 def sources() -> data.Provenance:
@@ -54,7 +70,8 @@ def sources() -> data.Provenance:
 
 
 def _gains(net: torch.nn.Module, x: torch.Tensor, vectors: torch.Tensor) -> NDArray[np.float64]:
-    """The norms to which the layers `DEPTHS` carry unit vectors, in one forward sweep: (depths, vectors)."""
+    """‖J v‖/‖v‖ of the maps to `DEPTHS`, in one forward sweep: (depths, vectors)."""
+    vectors = vectors / vectors.flatten(1).norm(dim=1)[:, None, None, None]
     wanted = [imagenets.DEPTHS[imagenets.NETWORK][name] for name in DEPTHS]
     found = []
     for number, layer in enumerate(net.layers, 1):  # type: ignore[union-attr, arg-type]
