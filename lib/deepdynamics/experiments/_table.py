@@ -30,6 +30,8 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
     "contraction": {
         "contraction.autoencoders": "contraction.autoencoders",
         "contraction.prediction": "contraction.prediction",
+        "contraction.photographs": "contraction.photographs",
+        "contraction.smallnets": "contraction.smallnets",
     },
     "fisher-wide": {"fisher-wide.rates": "fisher_wide.rates"},
     "fisher-isometry": {
