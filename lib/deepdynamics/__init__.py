@@ -23,6 +23,7 @@ What a network does
     jacobian          Jacobians of any network, their spectra, leading singular triplets, products, Lyapunov exponents
     directions        noise with a given shape; shifts, rotation, dilation of a picture
     margins           the shortest way to another answer
+    ranks             does one number predict another: rank correlations, partial ones, the jackknife
     linearprobe       what a linear classifier reads from a code
 
 Tools

@@ -33,6 +33,11 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "contraction.photographs": "contraction.photographs",
         "contraction.smallnets": "contraction.smallnets",
     },
+    "spectrum-predicts": {
+        "spectrum-predicts.starts": "spectrum_predicts.starts",
+        "spectrum-predicts.stacks": "spectrum_predicts.stacks",
+        "spectrum-predicts.classifiers": "spectrum_predicts.classifiers",
+    },
     "fisher-wide": {"fisher-wide.rates": "fisher_wide.rates"},
     "fisher-isometry": {
         "fisher-isometry.online": "fisher_isometry.online",
