@@ -9,13 +9,12 @@ experiment on the steepness has, each with an untrained and a shuffled network o
 
     found = results.load("cnn-jacobian.values")
     found.most.sel(kind="trained", layer=9)                         # values that can differ from zero (image,)
-    found.sums.sel(kind="untrained", layer=9, sum="squares")        # ‖J‖_F² (image,), nan for the first sixteen
+    found.sums.sel(kind="untrained", summed=9, sum="squares")       # ‖J‖_F² (image,), nan for the first sixteen
 """
 
 from typing import Any
 
 import numpy as np
-import xarray
 
 from deepdynamics import data
 from deepdynamics.experiments._experiment import Point, at_scale, points
@@ -31,16 +30,19 @@ __all__ = ["KEY", "KINDS", "SUMMED", "cell", "checks", "grid"]
 KEY = "cnn-jacobian.values"
 KINDS = ("trained", "untrained", "shuffled")
 SUMMED = (LAYERS[0], LAYERS[-2])  # the first convolution, and the last module before the logits
-DIMENSIONS = {"most": ("image", "kind", "layer"), "sums": ("image", "kind", "layer", "sum")}
+DIMENSIONS = {"most": ("image", "kind", "layer"), "sums": ("image", "kind", "summed", "sum")}
 COORDINATES: dict[str, tuple[Any, ...]] = {
     "image": IMAGES,
     "kind": KINDS,
     "layer": LAYERS,
+    "summed": SUMMED,
     "sum": ("squares", "fourths", "squares_error", "fourths_error"),
 }
 PARAMETERS = {"network": imagenets.NETWORK, "probes": PROBES, "summed": SUMMED}
 SEEDS, NEEDS = IMAGES, imagenets.NEEDS
-checks: tuple[Point, ...] = tuple({"image": image, "kind": kind} for image, kind in zip((3, 17, 20), KINDS, strict=True))
+checks: tuple[Point, ...] = tuple(
+    {"image": image, "kind": kind} for image, kind in zip((3, 17, 20), KINDS, strict=True)
+)
 # float32 products of convolutions, whose order of summation is the machine's; units at the edge of activity.
 tolerance = {"most": (2e-3, 0.0), "sums": (2e-3, 0.0)}
 
@@ -62,8 +64,7 @@ def cell(image: int, kind: str) -> dict[str, Any]:
     found: dict[str, Any] = {"most": np.array(most)}
     if image not in FIRST:
         sums = [tuple(spectral_sums(imagenets.prefix(net, at), x, probes=PROBES, seed=image)) for at in SUMMED]
-        axes: dict[str, Any] = {"layer": list(SUMMED), "sum": list(COORDINATES["sum"])}
-        found["sums"] = xarray.DataArray(np.array(sums), axes, list(axes))
+        found["sums"] = np.array(sums)
     return found
 
 
