@@ -215,7 +215,9 @@ def test_the_points_of_an_experiment_lie_in_what_is_stored(key):
     paper = experiment.grid("paper")
     assert len(paper) == len({str(point) for point in paper})
     for point in [*experiment.grid("live"), *experiment.checks, *paper]:
-        assert all(point[dim] in found[dim] or point[dim] == "control" for dim in point if dim in found.dims)
+        assert all(
+            point[dim] in found[dim] or point[dim] in ("control", "shuffled") for dim in point if dim in found.dims
+        )
     with pytest.raises(ValueError, match="scale = 'huge': one of live, paper"):
         experiment.grid("huge")
 
