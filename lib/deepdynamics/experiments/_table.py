@@ -29,7 +29,6 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
     "spectrum-predicts": {
         "spectrum-predicts.starts": "spectrum_predicts.starts",
         "spectrum-predicts.stacks": "spectrum_predicts.stacks",
-        "spectrum-predicts.fresh": "spectrum_predicts.fresh",
         "spectrum-predicts.controls": "spectrum_predicts.controls",
         "spectrum-predicts.classifiers": "spectrum_predicts.classifiers",
     },
