@@ -74,7 +74,9 @@ def test_hyperparameters_are_drawn_by_themselves_and_are_those_of_their_configur
     assert np.abs(off).max() < 4 / len(drawn) ** 0.5
 
 
-@pytest.mark.parametrize(("name", "module"), [("starts", starts), ("stacks", stacks), ("classifiers", classifiers), ("controls", controls)])
+@pytest.mark.parametrize(
+    ("name", "module"), [("starts", starts), ("stacks", stacks), ("classifiers", classifiers), ("controls", controls)]
+)
 def test_stored_results_name_what_they_hold(name, module):
     found = results.load(f"spectrum-predicts.{name}")
     for array, dims in module.DIMENSIONS.items():
