@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from deepdynamics import results
-from deepdynamics.experiments.spectrum_predicts import classifiers, stacks, starts
+from deepdynamics.experiments.spectrum_predicts import classifiers, controls, stacks, starts
 from deepdynamics.networks import MLP
-from deepdynamics.rbm import RBM, Stack
+from deepdynamics.rbm import RBM, Stack, fine_tuned_accuracy
 
 
 def small_stack(seed=0):
@@ -74,7 +74,9 @@ def test_hyperparameters_are_drawn_by_themselves_and_are_those_of_their_configur
     assert np.abs(off).max() < 4 / len(drawn) ** 0.5
 
 
-@pytest.mark.parametrize(("name", "module"), [("starts", starts), ("stacks", stacks), ("classifiers", classifiers)])
+@pytest.mark.parametrize(
+    ("name", "module"), [("starts", starts), ("stacks", stacks), ("classifiers", classifiers), ("controls", controls)]
+)
 def test_stored_results_name_what_they_hold(name, module):
     found = results.load(f"spectrum-predicts.{name}")
     for array, dims in module.DIMENSIONS.items():
@@ -87,3 +89,25 @@ def test_the_stored_hyperparameters_are_those_that_are_drawn():
     drawn = classifiers.hyperparameters(7)
     for name in ("width", "weight_var", "rate"):
         np.testing.assert_allclose(table.sel(quantity=name), np.log10(drawn[name]))
+
+
+def test_a_rotated_stack_keeps_singular_values_and_mean_inputs_and_hears_other_directions():
+    stack = starts.begun("orthogonal", 0)
+    other = controls.rotated(stack, seed=0)
+    X = starts.digits()[0][: starts.CENTRED]
+    old, new = (machines.machines[0] for machines in (stack, other))
+    torch.testing.assert_close(torch.linalg.svdvals(new.weights), torch.linalg.svdvals(old.weights), rtol=1e-4, atol=0)
+    means = [(X @ machine.weights + machine.hidden_bias).mean(0) for machine in (old, new)]
+    torch.testing.assert_close(*means, rtol=0, atol=1e-2)
+    assert (old.weights - new.weights).norm() > old.weights.norm()
+    assert other.machines[1:] == stack.machines[1:]
+
+
+def test_the_controls_train_as_starts_do(monkeypatch):
+    X, y, tests, labels = starts.digits()
+    few = (X[:600], y[:600], tests[:300], labels[:300])
+    monkeypatch.setattr(controls, "digits", lambda: few)
+    stack = starts.begun("orthogonal", 0)
+    options = {"learning_rate": 1e-3, "seed": 0}
+    expected = fine_tuned_accuracy(stack, *few, epochs=starts.EPOCHS, **options)
+    assert controls.rescaled_accuracy(stack, None, **options) == pytest.approx(expected, abs=1e-6)

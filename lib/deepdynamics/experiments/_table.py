@@ -36,6 +36,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
     "spectrum-predicts": {
         "spectrum-predicts.starts": "spectrum_predicts.starts",
         "spectrum-predicts.stacks": "spectrum_predicts.stacks",
+        "spectrum-predicts.controls": "spectrum_predicts.controls",
         "spectrum-predicts.classifiers": "spectrum_predicts.classifiers",
     },
     "fisher-wide": {"fisher-wide.rates": "fisher_wide.rates"},
