@@ -22,7 +22,10 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "cnn-jacobian.pictures": "cnn_jacobian.pictures",
         "cnn-jacobian.logits": "cnn_jacobian.logits",
     },
-    "perturbations": {"perturbations.networks": "perturbations.networks"},
+    "perturbations": {
+        "perturbations.networks": "perturbations.networks",
+        "perturbations.fresh": "perturbations.fresh",
+    },
     "contraction": {
         "contraction.autoencoders": "contraction.autoencoders",
         "contraction.prediction": "contraction.prediction",
