@@ -26,7 +26,10 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "cnn-jacobian.smallbands": "cnn_jacobian.smallbands",
         "cnn-jacobian.values": "cnn_jacobian.values",
     },
-    "perturbations": {"perturbations.networks": "perturbations.networks"},
+    "perturbations": {
+        "perturbations.networks": "perturbations.networks",
+        "perturbations.fresh": "perturbations.fresh",
+    },
     "contraction": {
         "contraction.autoencoders": "contraction.autoencoders",
         "contraction.prediction": "contraction.prediction",

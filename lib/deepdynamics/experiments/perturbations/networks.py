@@ -4,7 +4,8 @@ The networks and the measured images are those of ``cnn-jacobian.small``. What i
 over its images, so that networks are the samples.
 
 A digit is its strokes: pixels of more than half the full ink, and their neighbours (3 × 3). Noise of one length meets
-the strokes, everything else, or the strokes of the next digit, which lie in the middle of the picture as well.
+the strokes, everything else, or ("next") the strokes of the digit before it in the list, which lie in the middle of the
+picture as well.
 
 **To draw it**::
 
@@ -31,7 +32,7 @@ __all__ = ["KEY", "LENGTHS", "REGIONS", "cell", "checks", "grid", "strokes"]
 KEY = "perturbations.networks"
 DATA, NETWORKS, STATES = cnns.DATA, cnns.NETWORKS, cnns.STATES
 AIMED = (5, 6)
-REGIONS = ("on", "off", "next")  # the strokes, the rest, the strokes of the next digit
+REGIONS = ("on", "off", "next")  # the strokes, the rest, the strokes of the digit before in the list
 LENGTHS = (7.0, 14.0, 28.0)  # of the noise; a digit has length 28
 TOWARD = ("nearest", "runner-up")
 NUMBERS = ("predicted", "multiple", "length")
