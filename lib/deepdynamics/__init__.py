@@ -24,6 +24,7 @@ What a network does
     directions        noise with a given shape; shifts, rotation, dilation of a picture
     margins           the shortest way to another answer
     ranks             does one number predict another: rank correlations, partial ones, the jackknife
+    rankbound         how many singular values of a network can differ from zero
     linearprobe       what a linear classifier reads from a code
 
 Tools
