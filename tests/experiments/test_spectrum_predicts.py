@@ -1,4 +1,4 @@
-"""The experiments on what a spectrum predicts: what the starts are, gradients beside autograd, what is stored."""
+"""The experiments on what a spectrum predicts: what the starts are, what is stored."""
 
 from itertools import pairwise
 
@@ -7,8 +7,7 @@ import pytest
 import torch
 from deepdynamics import results
 from deepdynamics.experiments.spectrum_predicts import classifiers, controls, stacks, starts
-from deepdynamics.networks import MLP
-from deepdynamics.rbm import RBM, Stack, fine_tuned_accuracy
+from deepdynamics.rbm import RBM, Stack
 
 
 def small_stack(seed=0):
@@ -39,29 +38,6 @@ def test_an_orthogonal_start_is_centred_on_the_digits_and_keeps_every_direction(
         s = torch.linalg.svdvals(machine.weights) * machine.gain / 4
         torch.testing.assert_close(s, torch.ones_like(s), rtol=1e-4, atol=0)
         X = machine.hidden_probability(X)
-
-
-def test_the_first_gradient_of_a_stack_is_that_of_autograd():
-    stack, X = small_stack(), torch.rand(50, 30, generator=torch.Generator().manual_seed(1))
-    y = torch.arange(50) % 4
-    readout, offset = torch.zeros(20, 4, requires_grad=True), torch.zeros(4, requires_grad=True)
-    loss = torch.nn.functional.cross_entropy(stack.states(X)[-1] @ readout + offset, y)
-    norm = sum(g.square().sum() for g in torch.autograd.grad(loss, (readout, offset))) ** 0.5
-    assert stacks.first_gradient(stack, X, y) == pytest.approx(float(norm.log10()), abs=1e-5)
-
-
-def test_the_first_gradient_of_a_classifier_is_a_step_of_descent():
-    net, X = MLP((6, 5, 3), "tanh", seed=0), torch.randn(20, 6, generator=torch.Generator().manual_seed(2))
-    y, step = torch.arange(20) % 3, 1e-3
-    before = torch.nn.functional.cross_entropy(net(X), y)
-    squared = 10 ** (2 * classifiers.first_gradient(net, X, y))
-    gradients = torch.autograd.grad(before, list(net.parameters()))
-    with torch.no_grad():
-        for p, g in zip(net.parameters(), gradients, strict=True):
-            p -= step * g
-        fallen = before - torch.nn.functional.cross_entropy(net(X), y)
-    # The loss falls by the rate times the squared norm, to first order.
-    assert float(fallen) == pytest.approx(step * squared, rel=0.05)
 
 
 def test_hyperparameters_are_drawn_by_themselves_and_are_those_of_their_configuration():
@@ -101,13 +77,3 @@ def test_a_rotated_stack_keeps_singular_values_and_mean_inputs_and_hears_other_d
     torch.testing.assert_close(*means, rtol=0, atol=1e-2)
     assert (old.weights - new.weights).norm() > old.weights.norm()
     assert other.machines[1:] == stack.machines[1:]
-
-
-def test_the_controls_train_as_starts_do(monkeypatch):
-    X, y, tests, labels = starts.digits()
-    few = (X[:600], y[:600], tests[:300], labels[:300])
-    monkeypatch.setattr(controls, "digits", lambda: few)
-    stack = starts.begun("orthogonal", 0)
-    options = {"learning_rate": 1e-3, "seed": 0}
-    expected = fine_tuned_accuracy(stack, *few, epochs=starts.EPOCHS, **options)
-    assert controls.rescaled_accuracy(stack, None, **options) == pytest.approx(expected, abs=1e-6)

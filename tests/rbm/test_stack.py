@@ -5,7 +5,7 @@ import pytest
 import torch
 from deepdynamics import jacobian
 from deepdynamics.networks import generator
-from deepdynamics.rbm import RBM, fine_tuned_accuracy, pretrain, pretrain_stack
+from deepdynamics.rbm import RBM, Stack, fine_tuned_accuracy, pretrain, pretrain_stack
 
 RECIPE = {"epochs": 2, "learning_rate": 0.1, "gain": 1.05, "units": "continuous", "weight_var": 0.2}
 VARIANTS = [{}, {"dropout": 0.3}, {"pool": 2}, {"skip": True}, {"skip": True, "pool": 2, "dropout": 0.1}]
@@ -147,3 +147,11 @@ def test_all_singular_values_need_a_plain_stack():
     X, _ = patterns()
     with pytest.raises(ValueError, match="stack with pooling or skip connections"):
         pretrain_stack((12, 8), X, seed=0, pool=2, **RECIPE).log_singular_values(X[0])
+
+
+def test_a_readout_that_sees_all_units_alike_learns_the_commonest_class_only():
+    stack, X, y = Stack((RBM(8, 12, weight_var=1.0, seed=0),)), torch.eye(8).repeat(20, 1), torch.arange(160) % 8 % 5
+    options = {"epochs": 30, "learning_rate": 0.02, "seed": 0}
+    assert fine_tuned_accuracy(stack, X, y, X, y, **options, seen=lambda h: 1.0 * h) == 1
+    blind = fine_tuned_accuracy(stack, X, y, X, y, **options, seen=torch.zeros_like)
+    assert blind == float((y == y.mode().values).double().mean())  # five classes, three of them twice as common

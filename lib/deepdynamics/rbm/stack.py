@@ -18,7 +18,7 @@ Torch; training in the dtype of the data, Jacobians in float64. Lists and numpy 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -260,11 +260,14 @@ def fine_tuned_accuracy(
     epochs: int,
     learning_rate: float,
     batch_size: int = 100,
+    seen: Callable[[Tensor], Tensor] | None = None,
     seed: Seed,
 ) -> float:
     """Accuracy on (X_test, y_test) after all layers of a plain stack, with a softmax readout that starts at zero, are
     trained on (X, y) with Adam and the cross-entropy; the stack itself stays as it is.
 
+    seen: what the readout sees of the top activities (n, units), a map that stays as it is; without it the activities
+    themselves.
     ``ValueError`` for a stack with dropout, pooling or skip connections.
 
     >>> X, y = torch.eye(4).repeat(20, 1), torch.arange(4).repeat(20)
@@ -286,7 +289,7 @@ def fine_tuned_accuracy(
     def logits(x: Tensor) -> Tensor:
         for gain, W, b in zip(gains, weights, biases, strict=True):
             x = torch.sigmoid(gain * (x @ W + b))
-        return x @ readout + offset
+        return (x if seen is None else seen(x)) @ readout + offset
 
     optimiser = torch.optim.Adam([*weights, *biases, readout, offset], lr=learning_rate, foreach=True)
     for _ in range(epochs):

@@ -82,7 +82,7 @@ def cell(image: int, kind: str) -> dict[str, NDArray[np.float64]]:
     net = imagenets.trained() if kind == "trained" else imagenets.untrained(image)
     shape = tuple(x.shape)
     every = [noise(shape, colour, low, high, DRAWS, seed=image) for colour in COLOURS for low, high in BANDS]
-    squares = _squares(net, x, torch.cat([*every, band_noise(shape, 0, math.inf, WHITE, seed=image)]))
+    squares = imagenets.carried(net, x, torch.cat([*every, band_noise(shape, 0, math.inf, WHITE, seed=image)]))
     bands = squares[:, :-WHITE].reshape(len(LAYERS), len(COLOURS), len(BANDS), DRAWS)
     return {"gains": np.sqrt(bands.mean(-1)), "white": np.sqrt(squares[:, -WHITE:].mean(1))}
 
@@ -113,13 +113,3 @@ def shuffled(seed: int) -> ImageNetNetwork:
         order = torch.randperm(parameter.numel(), generator=draw)
         parameter.data = parameter.data.flatten()[order].view_as(parameter)
     return net
-
-
-def _squares(net: ImageNetNetwork, x: Tensor, vectors: Tensor) -> NDArray[np.float64]:
-    """‖J_{0→l} v‖² of unit vectors, in one forward sweep: (layers, vectors)."""
-    found = []
-    for layer in net.layers:
-        push = torch.func.vmap(lambda v, f=layer, at=x: torch.func.jvp(f, (at,), (v,))[1], chunk_size=4)
-        x, vectors = layer(x), push(vectors)
-        found.append(vectors.double().flatten(1).square().sum(1).numpy())
-    return np.array(found)

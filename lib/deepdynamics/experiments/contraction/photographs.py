@@ -72,11 +72,5 @@ def sources() -> data.Provenance:
 def _gains(net: torch.nn.Module, x: torch.Tensor, vectors: torch.Tensor) -> NDArray[np.float64]:
     """‖J v‖/‖v‖ of the maps to `DEPTHS`, in one forward sweep: (depths, vectors)."""
     vectors = vectors / vectors.flatten(1).norm(dim=1)[:, None, None, None]
-    wanted = [imagenets.DEPTHS[imagenets.NETWORK][name] for name in DEPTHS]
-    found = []
-    for number, layer in enumerate(net.layers, 1):  # type: ignore[union-attr, arg-type]
-        push = torch.func.vmap(lambda v, f=layer, at=x: torch.func.jvp(f, (at,), (v,))[1])
-        x, vectors = layer(x), push(vectors)
-        if number in wanted:
-            found.append(vectors.double().flatten(1).norm(dim=1).numpy())
-    return np.array(found)
+    wanted = [imagenets.DEPTHS[imagenets.NETWORK][name] - 1 for name in DEPTHS]
+    return imagenets.carried(net, x, vectors)[wanted] ** 0.5

@@ -48,11 +48,9 @@ QUANTITIES = (
     "twin",  # the same of the network of the other seed
     "accuracy_one",  # after one epoch
     "loss_one",  # mean training loss of the last 20 mini-batches of the first epoch; inf once it diverged
-    "gradient",  # log10 of the norm of the gradient on 500 training images, before training
     *(f"{name}_{when}" for when in ("start", "one") for name in SPECTRAL),
     *HYPERPARAMETERS,  # log10 of width, of weight_var over the critical one, and of rate
 )
-GRADIENT = 500
 DIMENSIONS = {"table": ("data", "configuration", "quantity")}
 COORDINATES = {"data": DATA, "configuration": CONFIGURATIONS, "quantity": QUANTITIES}
 PARAMETERS = {
@@ -61,7 +59,6 @@ PARAMETERS = {
     "epochs": EPOCHS,
     "batch": BATCH,
     "looked_at": LOOKED_AT,
-    "gradient": GRADIENT,
     "quantities": list(QUANTITIES),
     "optimiser": "sgd",
 }
@@ -98,7 +95,6 @@ def cell(data: str, configuration: int) -> dict[str, NDArray[np.float64]]:
     seeds = [2 * configuration, 2 * configuration + 1]
     nets = MLPEnsemble(2, widths, drawn["activation"], weight_var=variance, seed=seeds)
     start = looked(nets.network(0), test_images)
-    gradient = first_gradient(nets.network(0), images[:GRADIENT], labels[:GRADIENT])
     steps = len(images) // BATCH
     options: dict[str, Any] = {"learning_rate": drawn["rate"], "batch": BATCH}
     first = nets.fit(images, labels, steps=steps, seed=seeds, **options)
@@ -109,7 +105,7 @@ def cell(data: str, configuration: int) -> dict[str, NDArray[np.float64]]:
     sizes = np.log10([drawn[name] for name in ("width", "weight_var", "rate")])
     hyper = [float(drawn["activation"] == "relu"), sizes[0], float(drawn["depth"]), sizes[1], sizes[2]]
     loss = float(first.loss[-20:, 0].double().mean())
-    return {"table": np.array([accuracy, twin, accuracy_one, loss, gradient, *start, *one, *hyper])}
+    return {"table": np.array([accuracy, twin, accuracy_one, loss, *start, *one, *hyper])}
 
 
 def looked(net: MLP, images: Tensor) -> list[float]:
@@ -118,13 +114,6 @@ def looked(net: MLP, images: Tensor) -> list[float]:
     if not bool(torch.isfinite(J).all()):
         return [np.nan] * len(SPECTRAL)
     return [float(value) for value in summaries(gram_singular_values(J))]
-
-
-def first_gradient(net: MLP, images: Tensor, labels: Tensor) -> float:
-    """log10 of the norm of the gradient of the cross-entropy by all parameters."""
-    loss = torch.nn.functional.cross_entropy(net(images), labels)
-    gradients = torch.autograd.grad(loss, list(net.parameters()))
-    return float(torch.stack([g.square().sum() for g in gradients]).sum().sqrt().log10())
 
 
 def sources() -> list[datasets.Provenance]:

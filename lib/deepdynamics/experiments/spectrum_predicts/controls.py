@@ -34,14 +34,14 @@ from deepdynamics.experiments.spectrum_predicts.starts import (
     digits,
     sources,
 )
-from deepdynamics.rbm import Stack
+from deepdynamics.rbm import Stack, fine_tuned_accuracy
 
 __all__ = ["KEY", "cell", "checks", "grid", "rescaled_accuracy", "rotated", "sources"]
 
 KEY = "spectrum-predicts.controls"
 STARTS = ("pretrained, rescaled", "orthogonal, rescaled", "rotated")
 RATES = (1e-3, 3e-3)
-SPREAD, BATCH = 0.3, 100
+SPREAD = 0.3
 DIMENSIONS = {
     "accuracy": ("start", "seed", "rate"),
     "leading": ("start", "seed", "rank"),
@@ -57,7 +57,6 @@ PARAMETERS = {
     "starts": list(STARTS),
     "rates": list(RATES),
     "spread": SPREAD,
-    "batch": BATCH,
     "epochs": EPOCHS,
     "tested": TESTED,
     "images": IMAGES,
@@ -97,27 +96,9 @@ def rotated(stack: Stack, seed: int) -> Stack:
 
 
 def rescaled_accuracy(stack: Stack, spread: float | None, *, learning_rate: float, seed: int) -> float:
-    """As `rbm.fine_tuned_accuracy`, the same training on `starts.digits`; the readout sees centred activities of a
-    given spread, or plain ones."""
-    X, y, tests, labels = digits()
-    top = stack.states(X[:CENTRED])[-1]
-    centre, scale = (torch.zeros_like(top[0]), 1.0) if spread is None else (top.mean(0), spread / top.std(0).mean())
-    draw, layers = torch.Generator().manual_seed(seed), stack.machines
-    weights = [machine.weights.clone().requires_grad_() for machine in layers]
-    biases = [machine.hidden_bias.clone().requires_grad_() for machine in layers]
-    classes = int(y.max()) + 1
-    readout, offset = (X.new_zeros(shape).requires_grad_() for shape in ((top.shape[1], classes), (classes,)))
-
-    def logits(x: torch.Tensor) -> torch.Tensor:
-        for machine, W, b in zip(layers, weights, biases, strict=True):
-            x = torch.sigmoid(machine.gain * (x @ W + b))
-        return (x - centre) * scale @ readout + offset
-
-    optimiser = torch.optim.Adam([*weights, *biases, readout, offset], lr=learning_rate, foreach=True)
-    for _ in range(EPOCHS):
-        for rows in torch.randperm(len(X), generator=draw).split(BATCH):
-            optimiser.zero_grad()
-            torch.nn.functional.cross_entropy(logits(X[rows]), y[rows]).backward()
-            optimiser.step()
-    with torch.no_grad():
-        return float((logits(tests).argmax(1) == labels).double().mean())
+    """`rbm.fine_tuned_accuracy` on `starts.digits`; the readout sees centred activities of a given spread, or plain
+    ones."""
+    top = stack.states(digits()[0][:CENTRED])[-1]
+    centre, size = top.mean(0), top.std(0).mean()
+    seen = None if spread is None else lambda h: (h - centre) * (spread / size)
+    return fine_tuned_accuracy(stack, *digits(), epochs=EPOCHS, learning_rate=learning_rate, seen=seen, seed=seed)
