@@ -32,7 +32,7 @@ from deepdynamics.jacobian import spectral_sums
 from deepdynamics.networks import generator
 from deepdynamics.networks.imagenet import ImageNetNetwork
 
-__all__ = ["BANDS", "COLOURS", "KEY", "SHUFFLED_AT", "cell", "checks", "grid", "noise", "shuffled"]
+__all__ = ["BANDS", "COLOURS", "KEY", "SHUFFLED_AT", "carried", "cell", "checks", "grid", "noise", "shuffled"]
 
 KEY = "cnn-jacobian.bands"
 COLOURS = ("grey", "coloured")
@@ -82,7 +82,7 @@ def cell(image: int, kind: str) -> dict[str, NDArray[np.float64]]:
     net = imagenets.trained() if kind == "trained" else imagenets.untrained(image)
     shape = tuple(x.shape)
     every = [noise(shape, colour, low, high, DRAWS, seed=image) for colour in COLOURS for low, high in BANDS]
-    squares = imagenets.carried(net, x, torch.cat([*every, band_noise(shape, 0, math.inf, WHITE, seed=image)]))
+    squares = carried(net, x, torch.cat([*every, band_noise(shape, 0, math.inf, WHITE, seed=image)]))
     bands = squares[:, :-WHITE].reshape(len(LAYERS), len(COLOURS), len(BANDS), DRAWS)
     return {"gains": np.sqrt(bands.mean(-1)), "white": np.sqrt(squares[:, -WHITE:].mean(1))}
 
@@ -113,3 +113,13 @@ def shuffled(seed: int) -> ImageNetNetwork:
         order = torch.randperm(parameter.numel(), generator=draw)
         parameter.data = parameter.data.flatten()[order].view_as(parameter)
     return net
+
+
+def carried(net: ImageNetNetwork, x: Tensor, vectors: Tensor) -> NDArray[np.float64]:
+    """‖J_{0→l} v‖² of vectors (n, 3, H, W) at the picture x, in one forward sweep: (layers, n)."""
+    found = []
+    for layer in net.layers:
+        push = torch.func.vmap(lambda v, f=layer, at=x: torch.func.jvp(f, (at,), (v,))[1], chunk_size=4)
+        x, vectors = layer(x), push(vectors)
+        found.append(vectors.double().flatten(1).square().sum(1).numpy())
+    return np.array(found)

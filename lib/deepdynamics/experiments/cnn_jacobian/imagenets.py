@@ -9,9 +9,7 @@ import functools
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepdynamics import data
@@ -19,7 +17,7 @@ from deepdynamics._checks import count
 from deepdynamics.networks import gaussian, generator
 from deepdynamics.networks import imagenet as architectures
 
-__all__ = ["DEPTHS", "NEEDS", "NETWORK", "Pictures", "carried", "pictures", "prefix", "trained", "untrained"]
+__all__ = ["DEPTHS", "NEEDS", "NETWORK", "Pictures", "pictures", "prefix", "trained", "untrained"]
 
 NETWORK = "squeezenet1_0"  # "alexnet" after `make data`
 NEEDS = ("imagenet-samples", NETWORK)
@@ -74,13 +72,3 @@ def untrained(seed: int, network: str = NETWORK) -> architectures.ImageNetNetwor
 def prefix(net: architectures.ImageNetNetwork, depth: int) -> nn.Sequential:
     """The first ``depth`` layers: picture -> x^depth."""
     return nn.Sequential(*net.layers[: count("depth", depth, most=len(net.layers))])
-
-
-def carried(net: nn.Module, x: Tensor, vectors: Tensor) -> NDArray[np.float64]:
-    """‖J_{0→l} v‖² of vectors (n, 3, H, W) at the picture x, in one forward sweep: (layers, n)."""
-    found = []
-    for layer in net.layers:  # type: ignore[union-attr]
-        push = torch.func.vmap(lambda v, f=layer, at=x: torch.func.jvp(f, (at,), (v,))[1], chunk_size=4)
-        x, vectors = layer(x), push(vectors)
-        found.append(vectors.double().flatten(1).square().sum(1).numpy())
-    return np.array(found)

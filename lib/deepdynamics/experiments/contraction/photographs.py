@@ -21,6 +21,8 @@ from deepdynamics import data
 from deepdynamics.directions import KINDS, known_tangents
 from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.experiments.cnn_jacobian import imagenets
+from deepdynamics.experiments.cnn_jacobian.bands import carried
+from deepdynamics.networks.imagenet import ImageNetNetwork
 
 __all__ = ["DEPTHS", "KEY", "TANGENTS", "cell", "checks", "grid", "placed_gains"]
 
@@ -57,7 +59,7 @@ def placed_gains(image: int, kind: str) -> NDArray[np.float64]:
     return _gains(net, x, own[:2].abs() * other[:2].sign())
 
 
-def _at(image: int, kind: str) -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+def _at(image: int, kind: str) -> tuple[ImageNetNetwork, torch.Tensor, torch.Tensor]:
     """The network, the photograph, and `TANGENTS` of it and of the other one, (whose, tangent, 3, height, width)."""
     x = imagenets.pictures().x
     net = imagenets.trained() if kind == "trained" else imagenets.untrained(image)
@@ -69,8 +71,8 @@ def sources() -> data.Provenance:
     return imagenets.pictures().provenance
 
 
-def _gains(net: torch.nn.Module, x: torch.Tensor, vectors: torch.Tensor) -> NDArray[np.float64]:
+def _gains(net: ImageNetNetwork, x: torch.Tensor, vectors: torch.Tensor) -> NDArray[np.float64]:
     """‖J v‖/‖v‖ of the maps to `DEPTHS`, in one forward sweep: (depths, vectors)."""
     vectors = vectors / vectors.flatten(1).norm(dim=1)[:, None, None, None]
     wanted = [imagenets.DEPTHS[imagenets.NETWORK][name] - 1 for name in DEPTHS]
-    return imagenets.carried(net, x, vectors)[wanted] ** 0.5
+    return carried(net, x, vectors)[wanted] ** 0.5
