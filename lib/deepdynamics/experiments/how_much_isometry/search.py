@@ -36,9 +36,14 @@ view; the starts come from the theory, and none was tried out here to choose it.
 **To use it**::
 
     stored = results.load(search.KEY).sel(dataset="cifar-100")
-    part = stored.sel(block=0)
-    best_of(part.validation.sel(start="isometric"), part.test.sel(start="isometric"), 4)    # theory's best of 4
-    trials_needed(part.pool_validation, part.pool_test, 0.07)                               # random trials to as much
+    isometric = stored.sel(start="isometric")
+    theory = best_of(isometric.validation, isometric.test, [1, 2, 4, 8])                      # (block, 4)
+    random = best_of(stored.pool_validation, stored.pool_test, [1, 2, 4, 8, 16, 32])          # (block, 6)
+    trials_needed(stored.pool_validation, stored.pool_test, theory[:, 1].mean())              # n(2)
+
+Trials of different blocks are not to be pooled in one search: the halves of a block are all of the test file, so that
+to choose among blocks by validation is to choose a block whose half for the test is hard. Beyond 32 trials n is
+unknown: inf.
 
 **To compute a slice** (some 10 s on one thread): ``experiments.compute(search.KEY, "live")``. Training amplifies
 rounding, hence the tolerance of accuracies.
@@ -261,9 +266,9 @@ def images(dataset: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torc
 
 
 def best_of(validation: ArrayLike, test: ArrayLike, n: ArrayLike) -> NDArray[np.float64]:
-    """Expected test accuracy of the trial of highest validation accuracy among n of the trials, drawn without
-    replacement; of trials that tie, each is taken with the same chance. validation, test: one number a trial, any
-    shape; n of any shape, from 1 to the number of trials N.
+    """Expected test accuracy of the trial of highest validation accuracy among n of N trials, drawn without
+    replacement; of trials that tie, each is taken with the same chance. validation, test: (…, N), one search a row;
+    n a whole number or (k,) of them, from 1 to N. Returns (…) or (…, k).
 
     Exact: with N_v trials up to the v-th value of the validation accuracy, the best of n has this value with
     probability [C(N_v, n) - C(N_{v-1}, n)]/C(N, n).
@@ -273,29 +278,38 @@ def best_of(validation: ArrayLike, test: ArrayLike, n: ArrayLike) -> NDArray[np.
     >>> best_of([0.1, 0.2, 0.3], [1.0, 2.0, 3.0], [1, 2, 3]).round(6).tolist()
     [2.0, 2.666667, 3.0]
     """
-    chosen, read, count = (np.asarray(a, dtype=np.float64) for a in (validation, test, n))
+    chosen, read = (np.asarray(a, dtype=np.float64) for a in (validation, test))
+    counts = np.asarray(n, dtype=np.float64)
     if chosen.shape != read.shape or not chosen.size or not np.isfinite(chosen + read).all():
         raise ValueError(f"validation {chosen.shape}, test {read.shape}: as many finite numbers of both are needed")
-    if (count < 1).any() or (count > chosen.size).any():
-        raise ValueError(f"n = {n!r}: numbers from 1 to {chosen.size} are allowed")
-    _, group = np.unique(chosen.ravel(), return_inverse=True)
+    trials = chosen.shape[-1]
+    if (counts < 1).any() or (counts > trials).any() or counts.ndim > 1:
+        raise ValueError(f"n = {n!r}: numbers from 1 to {trials} are allowed")
+    rows = zip(chosen.reshape(-1, trials), read.reshape(-1, trials), strict=True)
+    curves = np.stack([_best_of(*row, counts.reshape(-1, 1)) for row in rows])
+    return curves.reshape((*chosen.shape[:-1], *counts.shape))
+
+
+def _best_of(validation: NDArray[np.float64], test: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``best_of`` of one search, (N,) both, for n (k, 1): (k,)."""
+    _, group = np.unique(validation, return_inverse=True)
     sizes = np.bincount(group)
-    means = np.bincount(group, read.ravel()) / sizes
-    upto, k = np.concatenate([[0], np.cumsum(sizes)]), count[..., None]
-    with np.errstate(invalid="ignore"):
-        logs = gammaln(upto + 1) - gammaln(upto - k + 1)
-    below = np.where(upto >= k, np.exp(logs - logs[..., -1:]), 0.0)
+    means = np.bincount(group, test) / sizes
+    upto = np.concatenate([[0], np.cumsum(sizes)])
+    logs = gammaln(upto + 1) - gammaln(upto - n + 1)
+    below = np.where(upto >= n, np.exp(logs - logs[:, -1:]), 0.0)
     return np.diff(below) @ means
 
 
 def trials_needed(validation: ArrayLike, test: ArrayLike, target: float) -> float:
-    """How many of the trials a search needs, so that `best_of` reaches ``target``: the least n, linear between whole
-    numbers; 1 where one is enough, inf where all of them are not.
+    """How many of N trials a search needs, so that `best_of`, in the mean over the searches, reaches ``target``: the
+    least n, linear between whole numbers; 1 where one is enough, inf where all N are not. validation, test: (…, N).
 
     >>> round(trials_needed([0.1, 0.2, 0.3], [1.0, 2.0, 3.0], 2.5), 6), trials_needed([0.1, 0.2], [1.0, 2.0], 3)
     (1.75, inf)
     """
-    curve = best_of(validation, test, np.arange(1, np.size(validation) + 1))
+    trials = np.shape(validation)[-1]
+    curve = best_of(validation, test, np.arange(1, trials + 1)).reshape(-1, trials).mean(0)
     if not (enough := curve >= target).any():
         return np.inf
     place = int(enough.argmax())
