@@ -42,6 +42,10 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "spectrum-predicts.controls": "spectrum_predicts.controls",
         "spectrum-predicts.classifiers": "spectrum_predicts.classifiers",
     },
+    "how-much-isometry": {
+        "how-much-isometry.sweep": "how_much_isometry.sweep",
+        "how-much-isometry.search": "how_much_isometry.search",
+    },
     "fisher-wide": {"fisher-wide.rates": "fisher_wide.rates"},
     "fisher-isometry": {
         "fisher-isometry.online": "fisher_isometry.online",
