@@ -50,12 +50,13 @@ def followed(solve: Callable[[Complex, Complex], Complex], x: Complex, real: Arr
     >>> bool(abs(low[0] - 2j) < 1e-6)
     True
     """
-    start, far = x, math.log(float((high / low).max()))
+    start, fall = x, np.log(low) - np.log(high)
+    far = float(-fall.min())
     for factor in _DOWN:
         steps, x = max(1, math.ceil(far / math.log(factor))), start
         try:
             for step in range(steps + 1):
-                x = solve(real + 1j * high * (low / high) ** (step / steps), x)
+                x = solve(real + 1j * high * np.exp(fall * (step / steps)), x)
             return x
         except RuntimeError:
             if factor == _DOWN[-1]:

@@ -26,7 +26,7 @@ from scipy.optimize import minimize_scalar
 
 from deepdynamics._checks import Array, count, number, one_of, positive
 from deepdynamics.freeprobability.continuation import HEIGHT, Complex, between, followed, newton_step, no_nan
-from deepdynamics.freeprobability.laws import DerivativeLaw, moment_generating
+from deepdynamics.freeprobability.laws import DerivativeLaw, logarithm, moment_generating
 
 __all__ = ["JacobianSpectrum"]
 
@@ -38,8 +38,8 @@ class JacobianSpectrum:
     a random orthogonal matrix) or "gaussian" (variance σ_w²/N); ``weight_var`` is σ_w² (None: critical, 1/E d, where
     the mean of λ is 1). Pennington, Schoenholz and Ganguli (2018, AISTATS), eqs. (13) to (22).
 
-    Of smooth laws, density and distribution are those of a quadrature where it resolves them: not for λ below some
-    1e-5. One layer with orthogonal weights has the law of σ_w² D², which is given.
+    Density and distribution are right to 1e-9 of their size, down to the smallest λ that float64 holds, and to 1e-10
+    and 1e-11 where they are smaller than that. One layer with orthogonal weights has the law of σ_w² D²: it is given.
 
     Raises ``ValueError`` for a depth that is no positive integer, other weights, a variance that is not positive, and a
     mean m_1 that float64 cannot hold.
@@ -141,8 +141,9 @@ class JacobianSpectrum:
         found, flat = np.zeros(lam.shape), lam[inside]
         _, more, _ = moment_generating(self.law, self._on_the_axis(flat))
         density = -more.imag / (math.pi * flat)
-        for place, mass in self.atoms:  # at a small height they are Lorentzians
-            density -= mass / math.pi * HEIGHT * flat / ((flat - place) ** 2 + (HEIGHT * flat) ** 2)
+        for place, mass in self.atoms:  # z/(z - place) at a small height
+            if place > 0:
+                density -= mass / math.pi * HEIGHT * place / ((flat - place) ** 2 + (HEIGHT * flat) ** 2)
         found[inside] = np.maximum(density, 0.0)
         return found
 
@@ -154,7 +155,7 @@ class JacobianSpectrum:
         [0.0, 0.5, 1.0]
         """
         lam = no_nan("lam", lam)
-        positive = (lam > 0) & np.isfinite(lam)
+        positive = (lam > 0) & (lam < self.lambda_max)
         share = np.where(lam > 0, 1.0, 0.0)
         share[lam == 0] = sum(mass for place, mass in self.atoms if place == 0)
         share[positive] = self._share(lam[positive])
@@ -164,7 +165,7 @@ class JacobianSpectrum:
         N, L = self._on_the_axis(flat), self.depth
         m, more, _ = moment_generating(self.law, N)
         rest = (L - 1) * np.log(more) if self.weights == "orthogonal" else L * m - np.log(more)
-        potential = L * (np.log(1 - self.law.points / N[:, None]) @ self.law.weights) + rest
+        potential = L * logarithm(self.law, N) + rest
         share = 1 - potential.imag / math.pi
         for place, mass in self.atoms:  # a step, not the arc tangent that it is at a small height
             smooth = 0.5 + np.arctan((flat - place) / (HEIGHT * flat)) / math.pi
@@ -204,14 +205,22 @@ class JacobianSpectrum:
         return float(found.fun)
 
     def _on_the_axis(self, lam: Array) -> Complex:
-        """N just above λ on the real axis, followed down from far above it."""
+        """N just above λ on the real axis, 0 < λ < λ_max: followed along the imaginary axis, from far above, then down
+        from there at each λ."""
         if self.depth == 1 and self.weights == "orthogonal":
             raise ValueError("depth = 1 with orthogonal weights is σ_w² D² itself: its law is given")
         if len(lam) == 0:
             return np.zeros(0, np.complex128)
-        height = 20 * (lam + self.lambda_max)
-        start = (lam + 1j * height) * (self.law.moment(1) / self.mean)
-        return followed(self._newton, start.astype(np.complex128), lam, height, HEIGHT * lam)
+        highest = 40 * self.lambda_max
+        rung = np.floor(np.log(highest / (4 * lam)) / math.log(4)).astype(int)  # the lowest that is above 4λ
+        heights = highest * 4.0 ** -np.arange(rung.max() + 1)
+        N = np.array([1j * highest * (self.law.moment(1) / self.mean)])
+        rungs, above, zero = [], heights[:1], np.zeros(1)
+        for height in heights[:, None]:
+            N = followed(self._newton, N, zero, above, height)
+            above = height
+            rungs.append(N)
+        return followed(self._newton, np.concatenate(rungs)[rung], lam, heights[rung], np.maximum(HEIGHT * lam, 1e-320))
 
     def _newton(self, z: Complex, N: Complex) -> Complex:
         """Solutions of z(N) = z, from a good guess."""
