@@ -70,5 +70,8 @@ def newton_step(x: Complex, change: Complex) -> Complex:
     >>> newton_step(np.array([3j]), np.array([-6j])).tolist()
     [2j]
     """
-    room = np.where(change.imag < 0, 0.8 * x.imag / np.maximum(-change.imag, 1e-300), 1.0)
-    return x + change * np.minimum(np.minimum(1, room), np.abs(x) / np.maximum(3 * np.abs(change), 1e-300))
+    fall, length = np.maximum(-change.imag, 0), np.abs(change)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        room = np.where(fall > 0, 0.8 * x.imag / fall, 1.0)
+        third = np.where(length > 0, np.abs(x) / (3 * length), 1.0)
+    return x + change * np.minimum(np.minimum(1, room), third)

@@ -214,11 +214,10 @@ class JacobianSpectrum:
         highest = 40 * self.lambda_max
         rung = np.floor(np.log(highest / (4 * lam)) / math.log(4)).astype(int)  # the lowest that is above 4λ
         heights = highest * 4.0 ** -np.arange(rung.max() + 1)
-        N = np.array([1j * highest * (self.law.moment(1) / self.mean)])
-        rungs, above, zero = [], heights[:1], np.zeros(1)
-        for height in heights[:, None]:
-            N = followed(self._newton, N, zero, above, height)
-            above = height
+        N = last = np.array([1j * highest * (self.law.moment(1) / self.mean)])
+        rungs = []
+        for height in heights:
+            N, last = self._newton(np.array([1j * height]), N * (N / last)), N
             rungs.append(N)
         return followed(self._newton, np.concatenate(rungs)[rung], lam, heights[rung], np.maximum(HEIGHT * lam, 1e-320))
 
