@@ -38,8 +38,9 @@ class JacobianSpectrum:
     a random orthogonal matrix) or "gaussian" (variance σ_w²/N); ``weight_var`` is σ_w² (None: critical, 1/E d, where
     the mean of λ is 1). Pennington, Schoenholz and Ganguli (2018, AISTATS), eqs. (13) to (22).
 
-    Density and distribution are right to 1e-9 of their size, down to the smallest λ that float64 holds, and to 1e-10
-    and 1e-11 where they are smaller than that. One layer with orthogonal weights has the law of σ_w² D²: it is given.
+    For a law that is exact or has curves, the density is right to 1e-10 of its size, or to 1e-11 where that is more,
+    and the distribution to 1e-10, for the smallest λ too. One layer with orthogonal weights has the law of σ_w² D²,
+    which is given.
 
     Raises ``ValueError`` for a depth that is no positive integer, other weights, a variance that is not positive, and a
     mean m_1 that float64 cannot hold.
