@@ -22,6 +22,7 @@ Indices = NDArray[np.intp]
 _HALF = 4  # nodes on either side from which a function is interpolated
 _FAR = 4.0  # steps from the axis: the trapezoid rule is right to e^{-2π 4} there
 _CLOSE = 0.25  # steps from a node: its term and the pole's are taken together
+_BORDER = 1e-6  # steps about the middle between two nodes
 _COTANGENT = Polynomial([2 * zeta(2 * k) for k in range(1, 12)])  # 1/u - π cot πu = u times this in u²
 _TO_TAYLOR = np.rint(40320 * np.linalg.inv(np.vander(np.arange(-_HALF, _HALF + 1.0), increasing=True)).T) / 40320  # 8!
 
@@ -80,10 +81,13 @@ class Curve:
         e, less = np.exp(turn * u), -np.expm1(turn * np.where(u == 0, 1e-300, u))
         kernel, by_u = -turn * e / less, -(turn**2) * e / less**2  # π cot πu + iπ side, and its derivative
         # Close to a node its term and the pole's are large and cancel: what is left, with p = p(node) + u r
-        (dg, dg1, _), dw = _values(g_at[:, 1:], u), _values(w_at[:, 1:], u)[0]
-        r, r1 = dg * (s + g_at[:, 0]), dg1 * (s + g_at[:, 0]) + dg * g1
+        (dg, dg1, dg2), (dw, dw1, _) = _values(g_at[:, 1:], u), _values(w_at[:, 1:], u)
+        double = s + g_at[:, 0]
+        r, r1, r2 = dg * double, dg1 * double + dg * g1, dg2 * double + 2 * dg1 * g1 + dg * g2
         close = (np.abs(u) < _CLOSE) & (np.abs(r - p1) < 0.2 * np.abs(p1))
-        rest = np.where(close, (w_at[:, 0] * r1 - dw * r) / np.where(close, r * p1, 1), 0)
+        top, below = w_at[:, 0] * r1 - dw * r, np.where(close, r * p1, 1)
+        rest = np.where(close, top / below, 0)
+        rest1 = np.where(close, (w_at[:, 0] * r2 - dw1 * r - dw * r1 - rest * (r1 * p1 + r * p2)) / below, 0)
         kernel = np.where(close, turn / 2 - _COTANGENT(u**2) * u, kernel)
         by_u = np.where(close, -_COTANGENT(u**2) - 2 * u**2 * _COTANGENT.deriv()(u**2), by_u)
 
@@ -94,7 +98,8 @@ class Curve:
         poles = rest - w / p1 * kernel
         np.add.at(m, row, N[row] * poles - np.where(close, self.weights[at], 0))
         np.add.at(more, row, poles)
-        np.add.at(slope, row, poles - N[row] * ((w1 * p1 - w * p2) / p1**2 * kernel + w / p1 * by_u) / p1)
+        change = rest1 - (w1 * p1 - w * p2) / p1**2 * kernel - w / p1 * by_u
+        np.add.at(slope, row, poles + N[row] * change / p1)
         return m, N * more, slope
 
     def logarithm(self, N: Complex) -> Complex:
@@ -142,8 +147,13 @@ class Curve:
             g, g1, _ = _values(polynomials[at], u)
             u = u - np.where(g == s[row], 0, (g - s[row]) / np.where(g1 == 0, 1, g1))
             u = np.where(np.abs(u) < 2 * _FAR, u, 2 * _FAR)
-        good = (u.real >= -0.5) & (u.real < 0.5) & (np.abs(u.imag) <= _FAR)
-        return row[good], at[good], u[good]
+        good = (np.abs(u.real) <= 0.5 + _BORDER) & (np.abs(u.imag) <= _FAR)
+        row, at, u = row[good], at[good], u[good]
+        # half a step from two nodes it may have been found from both
+        border = np.flatnonzero(np.abs(u.real) >= 0.5 - _BORDER)
+        places = np.stack([row[border], at[border] + (u.real[border] > 0)])
+        twice = np.setdiff1d(border, border[np.unique(places, axis=1, return_index=True)[1]])
+        return np.delete(row, twice), np.delete(at, twice), np.delete(u, twice)
 
 
 def _taylor(values: Array) -> Array:

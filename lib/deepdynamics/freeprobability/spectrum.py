@@ -30,6 +30,8 @@ from deepdynamics.freeprobability.laws import DerivativeLaw, logarithm, moment_g
 
 __all__ = ["JacobianSpectrum"]
 
+_LEAST = 1e-300  # of the λ at which the equations are solved
+
 
 class JacobianSpectrum:
     """The law of the eigenvalues λ of J Jᵀ, squared singular values of J = D_L W_L ... D_1 W_1, at infinite width.
@@ -39,8 +41,8 @@ class JacobianSpectrum:
     the mean of λ is 1). Pennington, Schoenholz and Ganguli (2018, AISTATS), eqs. (13) to (22).
 
     For a law that is exact or has curves, the density is right to 1e-10 of its size, or to 1e-11 where that is more,
-    and the distribution to 1e-10, for the smallest λ too. One layer with orthogonal weights has the law of σ_w² D²,
-    which is given.
+    and the distribution to 1e-10; below λ = 1e-300 both are those at 1e-300. One layer with orthogonal weights has the
+    law of σ_w² D², which is given.
 
     Raises ``ValueError`` for a depth that is no positive integer, other weights, a variance that is not positive, and a
     mean m_1 that float64 cannot hold.
@@ -139,7 +141,7 @@ class JacobianSpectrum:
         lam = no_nan("lam", lam)
         left, right = self.bulk
         inside = (lam > max(left, 0.0)) & (lam < right)
-        found, flat = np.zeros(lam.shape), lam[inside]
+        found, flat = np.zeros(lam.shape), np.maximum(lam[inside], _LEAST)
         _, more, _ = moment_generating(self.law, self._on_the_axis(flat))
         density = -more.imag / (math.pi * flat)
         for place, mass in self.atoms:  # z/(z - place) at a small height
@@ -159,7 +161,7 @@ class JacobianSpectrum:
         positive = (lam > 0) & (lam < self.lambda_max)
         share = np.where(lam > 0, 1.0, 0.0)
         share[lam == 0] = sum(mass for place, mass in self.atoms if place == 0)
-        share[positive] = self._share(lam[positive])
+        share[positive] = self._share(np.maximum(lam[positive], _LEAST))
         return share
 
     def _share(self, flat: Array) -> Array:
@@ -213,14 +215,14 @@ class JacobianSpectrum:
         if len(lam) == 0:
             return np.zeros(0, np.complex128)
         highest = 40 * self.lambda_max
-        rung = np.floor(np.log(highest / (4 * lam)) / math.log(4)).astype(int)  # the lowest that is above 4λ
+        rung = np.floor((math.log(highest / 4) - np.log(lam)) / math.log(4)).astype(int)  # the lowest that is above 4λ
         heights = highest * 4.0 ** -np.arange(rung.max() + 1)
         N = last = np.array([1j * highest * (self.law.moment(1) / self.mean)])
         rungs = []
         for height in heights:
             N, last = self._newton(np.array([1j * height]), N * (N / last)), N
             rungs.append(N)
-        return followed(self._newton, np.concatenate(rungs)[rung], lam, heights[rung], np.maximum(HEIGHT * lam, 1e-320))
+        return followed(self._newton, np.concatenate(rungs)[rung], lam, heights[rung], HEIGHT * lam)
 
     def _newton(self, z: Complex, N: Complex) -> Complex:
         """Solutions of z(N) = z, from a good guess."""
