@@ -43,7 +43,7 @@ class Curve:
     (n,) that vanish towards both ends.
 
     The rule is right beyond all powers of the step unless a pole, g(u) = ±√N, is within some steps of the real axis. A
-    pole at u with residue R adds -R (π cot πu + iπ sign Im u) (Trefethen and Weideman 2014, section 3), which is taken
+    pole at u with residue R adds -R (π cot πu + iπ sign Im u) (Trefethen and Weideman 2014), which is taken
     away: u and R are those of the polynomials through nine nodes, where these resolve g.
 
     >>> g = np.linspace(-8, 8, 161)
