@@ -28,7 +28,7 @@ __all__ = [
     "multiply_marchenko_pastur",
 ]
 
-_NODES, _REACH = 1200, 9.5  # of the trapezoid rule in z, and where it ends
+_NODES, _REACH = 1201, 9.5  # of the trapezoid rule in z, one at zero, and where it ends
 
 
 def fuss_catalan_moment(k: ArrayLike, depth: int) -> Array:
