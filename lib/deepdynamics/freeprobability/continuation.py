@@ -50,12 +50,13 @@ def followed(solve: Callable[[Complex, Complex], Complex], x: Complex, real: Arr
     >>> bool(abs(low[0] - 2j) < 1e-6)
     True
     """
-    start, far = x, math.log(float((high / low).max()))
+    start, fall = x, np.log(low) - np.log(high)
+    far = float(-fall.min())
     for factor in _DOWN:
         steps, x = max(1, math.ceil(far / math.log(factor))), start
         try:
             for step in range(steps + 1):
-                x = solve(real + 1j * high * (low / high) ** (step / steps), x)
+                x = solve(real + 1j * high * np.exp(fall * (step / steps)), x)
             return x
         except RuntimeError:
             if factor == _DOWN[-1]:
@@ -69,5 +70,8 @@ def newton_step(x: Complex, change: Complex) -> Complex:
     >>> newton_step(np.array([3j]), np.array([-6j])).tolist()
     [2j]
     """
-    room = np.where(change.imag < 0, 0.8 * x.imag / np.maximum(-change.imag, 1e-300), 1.0)
-    return x + change * np.minimum(np.minimum(1, room), np.abs(x) / np.maximum(3 * np.abs(change), 1e-300))
+    fall, length = np.maximum(-change.imag, 0), np.abs(change)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        room = np.where(fall > 0, 0.8 * x.imag / fall, 1.0)
+        third = np.where(length > 0, np.abs(x) / (3 * length), 1.0)
+    return x + change * np.minimum(np.minimum(1, room), third)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,19 @@ from deepdynamics import activations
 from deepdynamics._checks import Array, count, not_negative, number, plain, positive, real
 from deepdynamics.activations.integrals import erf2, normal
 from deepdynamics.freeprobability.continuation import Complex, followed, newton_step, no_nan
+from deepdynamics.freeprobability.curve import Curve
 
 __all__ = [
     "DerivativeLaw",
     "fuss_catalan_density",
     "fuss_catalan_moment",
+    "logarithm",
     "marchenko_pastur",
     "moment_generating",
     "multiply_marchenko_pastur",
 ]
 
-_NODES, _REACH = 600, 9.5  # of the trapezoid rule for smooth activations, on half an axis
+_NODES, _REACH = 1201, 9.5  # of the trapezoid rule in z, one at zero, and where it ends
 
 
 def fuss_catalan_moment(k: ArrayLike, depth: int) -> Array:
@@ -160,7 +163,8 @@ class DerivativeLaw:
     """The law of D² = φ'(h)²: atoms at ``points`` (n,) >= 0 with ``weights`` (n,) that sum to 1; kept in ascending
     order, those that agree to rounding as one.
 
-    ``exact`` is False where the points are nodes of a quadrature, and the law has a density on (0, ``top``].
+    ``exact`` is False where the points are nodes of a quadrature, and the law has a density on (0, ``top``]. The nodes
+    of ``curves`` carry it as far as its values: next to one of them and at d -> 0 too.
 
     >>> DerivativeLaw([1.0, 0.0], [0.5, 0.5]).points.tolist()  # ReLU: half of the units are off
     [0.0, 1.0]
@@ -171,6 +175,7 @@ class DerivativeLaw:
     exact: bool = True
     top: float = 0.0  # the largest point, where nothing else is given
     held: tuple[float, ...] = ()  # points that are atoms all the same, where ``exact`` is False
+    curves: tuple[Curve, ...] = ()  # of which the other points are the nodes, where ``exact`` is False
 
     def __post_init__(self) -> None:
         points, weights = real("points", self.points), real("weights", self.weights)
@@ -184,9 +189,8 @@ class DerivativeLaw:
             raise ValueError(f"weights sum to {weights.sum()}: non-negative numbers that sum to 1 are allowed")
         order = np.argsort(points[weights > 0], kind="stable")
         points, weights = points[weights > 0][order], weights[weights > 0][order]
-        if self.exact:  # points that agree to rounding are one
-            first = np.concatenate(([True], np.diff(points) > 1e-12 * points[-1]))
-            points, weights = points[first], np.add.reduceat(weights, np.flatnonzero(first))
+        if self.exact:
+            points, weights = _merged(points, weights)
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "top", max(self.top, float(points[-1])))
@@ -199,6 +203,16 @@ class DerivativeLaw:
         np.int64(1)
         """
         return np.full(len(self.points), True) if self.exact else np.isin(self.points, self.held)
+
+    @cached_property
+    def apart(self) -> tuple[Array, Array]:
+        """Points and weights that are not nodes of a curve.
+
+        >>> DerivativeLaw.bernoulli(0.25).apart[0].tolist(), len(DerivativeLaw.of("tanh", 1.0).apart[0])
+        ([0.0, 1.0], 0)
+        """
+        kept = self.atoms if self.curves else np.full(len(self.points), True)
+        return self.points[kept], self.weights[kept]
 
     def __repr__(self) -> str:
         if len(self.points) > 4:
@@ -228,8 +242,8 @@ class DerivativeLaw:
 
     @classmethod
     def of(cls, activation: activations.ActivationLike, q: float) -> DerivativeLaw:
-        """The law of φ'(√q z)², z standard normal: exact where φ' takes few values, a quadrature in z otherwise, with
-        atoms where φ' is constant on a part of the line.
+        """The law of φ'(√q z)², z standard normal: exact where φ' takes few values, else a quadrature in z between the
+        kinks of φ', with atoms where φ' is constant on a part of the line.
 
         Raises ``ValueError`` for a variance q that is not positive and finite, an unknown activation, one whose slope
         is zero, and one whose slope the quadrature does not resolve.
@@ -249,18 +263,45 @@ class DerivativeLaw:
         if highest == 0:
             raise ValueError(f"activation {phi!r}: a slope that is not zero is needed")
         if isinstance(phi, activations.PiecewiseActivation) and not isinstance(phi, activations.SmoothActivation):
-            x, weights = phi.rule(q)
-            return cls._in_pieces(np.asarray(phi.slope(x)) ** 2, weights / weights.sum(), highest)
-        # sinh(t) resolves a slope of width 1/√q at zero as well as the Gaussian
-        width = min(1.0, 1 / math.sqrt(q))
-        t = np.linspace(-1, 1, 2 * _NODES + 1) * math.asinh(_REACH / width)
-        z, weights = width * np.sinh(t), width * np.cosh(t)
-        weights *= normal(z)
-        law = cls(np.asarray(phi.slope(math.sqrt(q) * z)) ** 2, weights / weights.sum(), exact=False, top=highest)
-        for k in (1, 2):
-            if not math.isclose(law.moment(k), float(phi.slope_moment(q, 2 * k)), rel_tol=1e-8):
-                raise ValueError(f"activation {phi!r}, q = {q}: its slope is not resolved by {2 * _NODES + 1} nodes")
+            kinks = phi.pieces.within(_REACH * math.sqrt(q))[1] / math.sqrt(q)
+            law = cls._along_curves(phi, q, kinks[np.abs(kinks) < _REACH], highest)
+            if not law._resolves(phi, q):
+                x, weights = phi.rule(q)
+                law = cls._in_pieces(np.asarray(phi.slope(x)) ** 2, weights / weights.sum(), highest)
+            return law
+        law = cls._along_curves(phi, q, np.zeros(0), highest)
+        if not law._resolves(phi, q):
+            raise ValueError(f"activation {phi!r}, q = {q}: its slope is not resolved by {_NODES} nodes")
         return law
+
+    def _resolves(self, phi: activations.Activation, q: float) -> bool:
+        return all(
+            math.isclose(self.moment(k), float(phi.slope_moment(q, 2 * k)), rel_tol=1e-8, abs_tol=1e-300)
+            for k in (1, 2)
+        )
+
+    @classmethod
+    def _along_curves(cls, phi: activations.Activation, q: float, kinks: Array, highest: float) -> DerivativeLaw:
+        """One curve between each two kinks, in z, and an atom where the slope is constant instead."""
+        ends = [-_REACH, *kinks.tolist(), _REACH]
+        curves: list[Curve] = []
+        held: list[tuple[float, float]] = []
+        for low, high in itertools.pairwise(ends):
+            z, weights = _nodes(low, high, max(9, _NODES // (len(ends) - 1)), 1 / math.sqrt(q))
+            g = np.asarray(phi.slope(math.sqrt(q) * z))
+            if np.ptp(g) > 1e-13 * math.sqrt(highest):
+                curves.append(Curve(g, weights))
+            else:
+                mass = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
+                held.append((float(g[len(g) // 2]) ** 2, mass))
+        values, masses = _merged(*np.array(held).reshape(-1, 2).T)
+        total = masses.sum() + sum(curve.weights.sum() for curve in curves)
+        if not curves:
+            return cls(values, masses / total)
+        curves = [Curve(curve.g, curve.weights / total) for curve in curves]
+        points = np.concatenate([values, *(curve.g**2 for curve in curves)])
+        weights = np.concatenate([masses / total, *(curve.weights for curve in curves)])
+        return cls(points, weights, False, highest, tuple(values.tolist()), tuple(curves))
 
     @classmethod
     def _in_pieces(cls, points: Array, weights: Array, highest: float) -> DerivativeLaw:
@@ -284,6 +325,30 @@ class DerivativeLaw:
         return float(self.weights @ self.points**k)
 
 
+def _merged(points: Array, weights: Array) -> tuple[Array, Array]:
+    """In ascending order, points that agree to rounding as one."""
+    order = np.argsort(points, kind="stable")
+    points, weights = points[order], weights[order]
+    first = np.flatnonzero(np.diff(points, prepend=-np.inf) > 1e-12 * points.max(initial=0.0))
+    return points[first], np.add.reduceat(weights, first) if len(first) else weights
+
+
+def _nodes(low: float, high: float, count: int, width: float) -> tuple[Array, Array]:
+    """A trapezoid rule for normal z between ``low`` and ``high``: one that resolves a slope that varies at zero over
+    ``width`` where this is all of the line, else one that resolves both ends."""
+    if -low == high == _REACH:
+        width = min(1.0, width)
+        t = np.linspace(-1, 1, count) * math.asinh(_REACH / width)
+        z, by_t = width * np.sinh(t), width * np.cosh(t)
+    else:
+        t = np.linspace(-3.2, 3.2, count)  # the double exponential rule
+        share = 1 / (1 + np.exp(-math.pi * np.sinh(t)))
+        beside = 1e-13 * max(-low, high, width)  # on this side of the kink
+        z = np.clip(low + (high - low) * share, low + beside, high - beside)
+        by_t = (high - low) * math.pi * np.cosh(t) * share * share[::-1]
+    return z, by_t * normal(z) * (t[1] - t[0])
+
+
 def moment_generating(law: DerivativeLaw, N: Any) -> tuple[Complex, Complex, Complex]:
     """m = E d/(N - d), 1 + m = E N/(N - d) without cancellation, and the derivative of m by N, at numbers N (n,).
 
@@ -292,6 +357,24 @@ def moment_generating(law: DerivativeLaw, N: Any) -> tuple[Complex, Complex, Com
     ([0.5], [1.5], [-0.25])
     """
     N = np.asarray(N, dtype=np.complex128)
-    inverse = 1 / (N[:, None] - law.points)
-    weighted = law.weights * law.points
-    return inverse @ weighted, N * (inverse @ law.weights), -(inverse**2) @ weighted
+    points, weights = law.apart
+    terms = 1 / (N[:, None] - points)
+    m, slope = terms @ (weights * points), -(terms**2) @ (weights * points)
+    more = N * (terms @ np.where(points > 0, weights, 0.0)) + weights[points == 0].sum()  # which is real
+    for curve in law.curves:
+        a, b, c = curve.moments(N)
+        m, more, slope = m + a, more + b, slope + c
+    return m, more, slope
+
+
+def logarithm(law: DerivativeLaw, N: Complex) -> Complex:
+    """E log(1 - d/N), at numbers N (n,) in the upper half plane.
+
+    >>> bool(abs(logarithm(DerivativeLaw.one(), np.array([2.0 + 0j])) + math.log(2)) < 1e-15)
+    True
+    """
+    points, weights = law.apart
+    found: Complex = np.log(1 - points / N[:, None]) @ weights.astype(np.complex128)
+    for curve in law.curves:
+        found = found + curve.logarithm(N)
+    return found
