@@ -44,6 +44,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
     },
     "how-much-isometry": {
         "how-much-isometry.sweep": "how_much_isometry.sweep",
+        "how-much-isometry.further": "how_much_isometry.further",
         "how-much-isometry.search": "how_much_isometry.search",
     },
     "fisher-wide": {"fisher-wide.rates": "fisher_wide.rates"},

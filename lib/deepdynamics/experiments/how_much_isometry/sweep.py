@@ -195,13 +195,15 @@ def trained(
     y: Tensor,
     T: Tensor,
     t: Tensor,
+    *,
+    steps: int = STEPS,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Accuracy on T, t and mean of the last fifty losses, (runs,) both, of networks with these ``seeds`` trained on X,
-    y at ``rates`` over the curvature: one batched program."""
+    y for some ``steps`` at ``rates`` over the curvature: one batched program."""
     stack = StackedMLPs.of([_draw(task, plan, weights, seed) for seed in seeds], list(range(len(seeds))), ACTIVATION)
     size = (WIDTH * float(activations.get(ACTIVATION).second_moment(plan.lengths[0]))) ** 0.5
     eta = torch.tensor(rates, dtype=torch.float32) / (WIDTH * plan.curvature)
-    batches = mini_batches(len(X), BATCH, STEPS, [0])
+    batches = mini_batches(len(X), BATCH, steps, [0])
     losses = torch.stack([loss for loss, _ in train(stack, size * X, y, eta, batches, BATCH, "momentum")])
     logits = stack.logits(size * T)
     right = (logits.argmax(-1) == t) & torch.isfinite(logits.sum(-1))
