@@ -42,6 +42,11 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "spectrum-predicts.controls": "spectrum_predicts.controls",
         "spectrum-predicts.classifiers": "spectrum_predicts.classifiers",
     },
+    "dynamical-isometry": {
+        "dynamical-isometry.training": "dynamical_isometry.training",
+        "dynamical-isometry.convolution": "dynamical_isometry.convolution",
+        "dynamical-isometry.thousands": "dynamical_isometry.thousands",
+    },
     "fisher-wide": {"fisher-wide.rates": "fisher_wide.rates"},
     "fisher-isometry": {
         "fisher-isometry.online": "fisher_isometry.online",

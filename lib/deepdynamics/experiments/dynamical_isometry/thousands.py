@@ -1,0 +1,143 @@
+"""Ten thousand fully connected layers: two hundred steps of training from orthogonal and from Gaussian weights.
+
+Layers of 32 tanh units and a linear readout, on MNIST at 7 × 7: less the mean image, its 32 leading principal
+components. Weights and biases have the variances of the critical network with q = 0.001; biases stay as drawn.
+
+Plain SGD on the cross-entropy, batches of 16, every image new. Five learning rates, a factor two apart (for Gaussian
+weights four, a factor four apart), are tried on seed 0 for 20 steps: the one with the lowest mean loss of the last ten
+(``tuning``) is ``rate``; five other seeds, which draw the network and the order of the images, are trained with it for
+200 steps. ``loss`` and ``online``: mean loss, and share of right answers, of ten batches before each was learnt from,
+up to ``step``. ``accuracy``: at the end, on 200 test images. ``linear``: there, of a ridge regression from the 32
+numbers of as many training images as a network sees.
+
+    stored = results.load(thousands.KEY)
+    stored.online.sel(step=200)                                          # (weights, seed)
+"""
+
+from collections.abc import Sequence
+
+import torch
+import xarray
+from torch import Tensor
+
+from deepdynamics.ensembles import MLPEnsemble
+from deepdynamics.experiments._experiment import Point, at_scale, points
+from deepdynamics.experiments.dynamical_isometry.critical import (
+    ACTIVATION,
+    Values,
+    binned,
+    critical_variances,
+    images,
+    on_the_line,
+    sources,
+)
+from deepdynamics.linearprobe import ridge_accuracy
+
+__all__ = ["KEY", "cell", "checks", "ensemble", "grid", "sources"]
+
+KEY = "dynamical-isometry.thousands"
+WEIGHTS, DEPTH, WIDTH, SIDE, CLASSES, Q = ("orthogonal", "gaussian"), 10_000, 32, 7, 10, 0.001
+STEPS, TUNING, EVERY, BATCH, TESTED, CHUNK = 200, 20, 10, 16, 200, 40
+SEEDS = tuple(range(1, 6))
+RATES = {"orthogonal": tuple(2.0**k for k in range(-11, -6)), "gaussian": tuple(4.0**k for k in range(-5, -1))}
+STEP = tuple(range(EVERY, STEPS + 1, EVERY))
+DIMENSIONS = {
+    "tuning": ("weights", "learning_rate"),
+    "rate": ("weights",),
+    "loss": ("weights", "seed", "step"),
+    "online": ("weights", "seed", "step"),
+    "accuracy": ("weights", "seed"),
+    "linear": (),
+}
+COORDINATES = {
+    "weights": WEIGHTS,
+    "seed": SEEDS,
+    "step": STEP,
+    "learning_rate": tuple(sorted({*RATES["orthogonal"], *RATES["gaussian"]})),
+}
+PARAMETERS = {
+    "activation": ACTIVATION,
+    "layers": DEPTH,
+    "width": WIDTH,
+    "q": Q,
+    "loss": "cross-entropy",
+    "optimiser": "sgd",
+    "batch": BATCH,
+    "steps": STEPS,
+    "tuning_seed": 0,
+    "tuning_steps": TUNING,
+    "tested": TESTED,
+}
+NEEDS = ("mnist",)
+checks: tuple[Point, ...] = (
+    {"part": "training", "weights": "orthogonal", "seeds": (1,), "rates": (2.0**-9,), "steps": 10},
+    {"part": "linear"},
+)
+# Rounding is amplified by ten thousand layers, and by training.
+tolerance = {
+    "loss": (0.0, 0.3),
+    "online": (0.0, 0.2),
+    "rate": (0.0, 0.0),
+    "linear": (0.0, 0.02),
+}
+
+
+def grid(scale: str) -> list[Point]:
+    """Ten steps of one orthogonal network, or all."""
+    paper = [*points(part=("training",), weights=WEIGHTS), {"part": "linear"}]
+    return at_scale(scale, live=list(checks[:1]), paper=paper)
+
+
+def cell(
+    part: str,
+    weights: str = "orthogonal",
+    seeds: Sequence[int] = SEEDS,
+    rates: Sequence[float] | None = None,
+    steps: int = STEPS,
+) -> dict[str, object]:
+    """ "training": of ``seeds`` for ``steps``, at the best of ``rates``, or at the only one; "linear": the control."""
+    X, y, tested, answers = on_the_line(images(SIDE, WIDTH), Q)
+    tested, answers = tested[:TESTED], answers[:TESTED]
+    if part == "linear":
+        seen = STEPS * BATCH
+        return {"linear": ridge_accuracy(X[None, :seen], y[:seen], tested[None], answers).item()}
+    rates = RATES[weights] if rates is None else rates
+    result: dict[str, object] = {}
+    if len(rates) > 1:
+        losses, _ = train(ensemble(weights, [0] * len(rates)), X, y, rates, [0] * len(rates), TUNING)
+        tuning = losses[TUNING // 2 :].mean(0)
+        result["tuning"] = xarray.DataArray(tuning, {"learning_rate": list(rates)})
+        rates = [rates[int(tuning.argmin())]]
+    nets, places = ensemble(weights, seeds), {"seed": list(seeds)}
+    loss, online = train(nets, X, y, list(rates) * len(seeds), seeds, steps)
+    course = places | {"step": list(STEP[: steps // EVERY])}
+    result |= {
+        "rate": float(rates[0]),
+        "loss": xarray.DataArray(binned(loss, EVERY), course),
+        "online": xarray.DataArray(binned(online, EVERY), course),
+    }
+    if steps == STEPS:
+        few = zip(tested.split(CHUNK), answers.split(CHUNK), strict=True)
+        result["accuracy"] = xarray.DataArray(
+            torch.stack([nets.evaluate(*part) for part in few]).mean(0).numpy(), places
+        )
+    return result
+
+
+def ensemble(weights: str, seeds: Sequence[int]) -> MLPEnsemble:
+    """Untrained networks, one a seed; seeds that are equal draw the same network."""
+    weight_var, bias_var = critical_variances(Q)
+    widths = (WIDTH,) * (DEPTH + 1) + (CLASSES,)
+    return MLPEnsemble(
+        len(seeds), widths, ACTIVATION, weight_var=weight_var, bias_var=bias_var, init=weights, seed=list(seeds)
+    )
+
+
+def train(
+    nets: MLPEnsemble, X: Tensor, y: Tensor, rates: Sequence[float], seeds: Sequence[int], steps: int
+) -> tuple[Values, Values]:
+    """Losses and shares of right answers (steps, runs) of every batch before its step; inf and 0 after divergence."""
+    loss, right, _ = nets.fit(
+        X, y, learning_rate=list(rates), steps=steps, batch=BATCH, seed=list(seeds), fixed_biases=True
+    )
+    return loss.numpy(), right.numpy()
