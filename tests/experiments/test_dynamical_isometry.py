@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from deepdynamics import data
+from deepdynamics import data, results
 from deepdynamics.experiments import experiment_of
 from deepdynamics.experiments.dynamical_isometry import convolution, critical, thousands, training
 from deepdynamics.freeprobability import DerivativeLaw, JacobianSpectrum
@@ -100,13 +100,31 @@ def test_cells_have_their_parts(monkeypatch):
     trained = convolution.cell("training", "orthogonal", (1,), (0.1, 0.2))
     assert {*start, *control, *trained} == set(convolution.DIMENSIONS)
     assert start["signal"].shape == (2, 2) and trained["loss"].shape == (1, 10)
-    trained = thousands.cell("training", "orthogonal", (1, 2), (0.2, 0.4))
+    rates = {"orthogonal": (0.2, 0.4), "gaussian": (0.1, 0.2)}
+    trained = thousands.cell("training", rates, (1, 2))
     assert {*trained, *thousands.cell("linear")} == set(thousands.DIMENSIONS)
     assert trained["loss"].sel(step=200).max() < trained["loss"].sel(step=10).min()
-    short = thousands.cell("training", "orthogonal", (1,), (0.2,), steps=20)
-    assert short["rate"] == 0.2 and short["online"].shape == (1, 2) and "accuracy" not in short
+    assert (
+        np.isnan(trained["tuning"]).sum() == 2 and trained["tuning"].sel(weights="gaussian").min("learning_rate") < 2.4
+    )
+    short = thousands.cell("training", {"orthogonal": (0.2,)}, (1,), steps=20)
+    assert short["rate"] == 0.2 and short["online"].shape == (1, 1, 2) and "accuracy" not in short
 
 
 def test_grids_are_those_of_the_chapter():
     counts = {module.KEY: len(experiment_of(module.KEY).grid("paper")) for module in (training, convolution, thousands)}
-    assert list(counts.values()) == [8, 5, 3]
+    assert list(counts.values()) == [8, 5, 2]
+
+
+@needs_digits
+def test_stored_steps_are_those_of_the_stored_courses():
+    stored = results.load(training.KEY)
+    for k, target in enumerate(training.TARGETS):
+        steps = critical.first_at(stored.accuracy.values.reshape(-1, 70), target, training.EVERY)
+        np.testing.assert_array_equal(steps, stored.steps.values[..., k].ravel())
+
+
+def test_no_end_of_the_grid_of_rates_wins_where_a_network_learns():
+    tried = results.load(training.KEY).tuning
+    best = tried.fillna(0).argmax("learning_rate").where(tried.notnull().any("learning_rate"))
+    assert best.min() > 0 and best.max() < len(training.RATES) - 1

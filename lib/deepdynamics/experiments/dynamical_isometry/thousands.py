@@ -14,8 +14,9 @@ numbers of as many training images as a network sees.
     stored.online.sel(step=200)                                          # (weights, seed)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 import xarray
 from torch import Tensor
@@ -70,7 +71,7 @@ PARAMETERS = {
 }
 NEEDS = ("mnist",)
 checks: tuple[Point, ...] = (
-    {"part": "training", "weights": "orthogonal", "seeds": (1,), "rates": (2.0**-9,), "steps": 10},
+    {"part": "training", "rates": {"orthogonal": (2.0**-9,)}, "seeds": (1,), "steps": 10},
     {"part": "linear"},
 )
 # Rounding is amplified by ten thousand layers, and by training.
@@ -84,52 +85,64 @@ tolerance = {
 
 def grid(scale: str) -> list[Point]:
     """Ten steps of one orthogonal network, or all."""
-    paper = [*points(part=("training",), weights=WEIGHTS), {"part": "linear"}]
-    return at_scale(scale, live=list(checks[:1]), paper=paper)
+    return at_scale(scale, live=list(checks[:1]), paper=points(part=("training", "linear")))
 
 
 def cell(
     part: str,
-    weights: str = "orthogonal",
+    rates: Mapping[str, Sequence[float]] | None = None,
     seeds: Sequence[int] = SEEDS,
-    rates: Sequence[float] | None = None,
     steps: int = STEPS,
 ) -> dict[str, object]:
-    """ "training": of ``seeds`` for ``steps``, at the best of ``rates``, or at the only one; "linear": the control."""
+    """ "training": of ``seeds`` for ``steps``, from each kind of weights at the best of its ``rates``, or at the only
+    one; "linear": the control."""
     X, y, tested, answers = on_the_line(images(SIDE, WIDTH), Q)
     tested, answers = tested[:TESTED], answers[:TESTED]
     if part == "linear":
         seen = STEPS * BATCH
         return {"linear": ridge_accuracy(X[None, :seen], y[:seen], tested[None], answers).item()}
-    rates = RATES[weights] if rates is None else rates
-    result: dict[str, object] = {}
-    if len(rates) > 1:
-        losses, _ = train(ensemble(weights, [0] * len(rates)), X, y, rates, [0] * len(rates), TUNING)
-        tuning = losses[TUNING // 2 :].mean(0)
-        result["tuning"] = xarray.DataArray(tuning, {"learning_rate": list(rates)})
-        rates = [rates[int(tuning.argmin())]]
-    nets, places = ensemble(weights, seeds), {"seed": list(seeds)}
-    loss, online = train(nets, X, y, list(rates) * len(seeds), seeds, steps)
-    course = places | {"step": list(STEP[: steps // EVERY])}
+    tried = RATES if rates is None else rates
+    kinds, result = list(tried), dict[str, object]()
+    best = {kind: float(tried[kind][0]) for kind in kinds}
+    if max(map(len, tried.values())) > 1:
+        tuning = _tuning(X, y, tried)
+        result["tuning"] = tuning
+        best = {kind: float(tuning.sel(weights=kind).idxmin("learning_rate")) for kind in kinds}
+    runs = [(kind, seed) for kind in kinds for seed in seeds]
+    nets = ensemble([kind for kind, _ in runs], [seed for _, seed in runs])
+    loss, online = train(nets, X, y, [best[kind] for kind, _ in runs], [seed for _, seed in runs], steps)
+    places = {"weights": kinds, "seed": list(seeds)}
+    course, shape = places | {"step": list(STEP[: steps // EVERY])}, (len(kinds), len(seeds))
     result |= {
-        "rate": float(rates[0]),
-        "loss": xarray.DataArray(binned(loss, EVERY), course),
-        "online": xarray.DataArray(binned(online, EVERY), course),
+        "rate": xarray.DataArray(list(best.values()), {"weights": kinds}),
+        "loss": xarray.DataArray(binned(loss, EVERY).reshape(*shape, -1), course),
+        "online": xarray.DataArray(binned(online, EVERY).reshape(*shape, -1), course),
     }
     if steps == STEPS:
         few = zip(tested.split(CHUNK), answers.split(CHUNK), strict=True)
-        result["accuracy"] = xarray.DataArray(
-            torch.stack([nets.evaluate(*part) for part in few]).mean(0).numpy(), places
-        )
+        accuracy = torch.stack([nets.evaluate(*chosen) for chosen in few]).mean(0)
+        result["accuracy"] = xarray.DataArray(accuracy.reshape(shape).numpy(), places)
     return result
 
 
-def ensemble(weights: str, seeds: Sequence[int]) -> MLPEnsemble:
+def _tuning(X: Tensor, y: Tensor, rates: Mapping[str, Sequence[float]]) -> xarray.DataArray:
+    """Losses of the second half of the trials (weights, learning_rate), NaN where a rate is not tried."""
+    runs = [(kind, rate) for kind, tried in rates.items() for rate in tried]
+    nets, zeros = ensemble([kind for kind, _ in runs], [0] * len(runs)), [0] * len(runs)
+    losses, _ = train(nets, X, y, [rate for _, rate in runs], zeros, TUNING)
+    grid = sorted({rate for _, rate in runs})
+    found = np.full((len(rates), len(grid)), np.nan)
+    for (kind, rate), loss in zip(runs, losses[TUNING // 2 :].mean(0), strict=True):
+        found[list(rates).index(kind), grid.index(rate)] = loss
+    return xarray.DataArray(found, {"weights": list(rates), "learning_rate": grid})
+
+
+def ensemble(weights: Sequence[str], seeds: Sequence[int]) -> MLPEnsemble:
     """Untrained networks, one a seed; seeds that are equal draw the same network."""
     weight_var, bias_var = critical_variances(Q)
     widths = (WIDTH,) * (DEPTH + 1) + (CLASSES,)
     return MLPEnsemble(
-        len(seeds), widths, ACTIVATION, weight_var=weight_var, bias_var=bias_var, init=weights, seed=list(seeds)
+        len(seeds), widths, ACTIVATION, weight_var=weight_var, bias_var=bias_var, init=list(weights), seed=list(seeds)
     )
 
 

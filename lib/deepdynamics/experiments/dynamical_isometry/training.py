@@ -84,21 +84,22 @@ PARAMETERS = {
     "tested": 400,
 }
 NEEDS = ("mnist",)
-# A network beside others is rounded in another order, which training amplifies.
+# A network beside others is rounded in another order, which training amplifies: near the largest rates that it stands,
+# courses part after some hundred steps, and the step at which one network is at a target moves by a fifth. So the first
+# steps are compared.
 tolerance = {
-    "steps": (0.3, 2.0 * EVERY),
-    "accuracy": (0.0, 0.15),
+    "accuracy": (0.0, 0.05),
     "spread": (1e-3, 0.0),
     "mean": (1e-3, 0.0),
     "predicted": (1e-6, 0.0),
     "weight_var": (1e-6, 0.0),
     "bias_var": (1e-6, 0.0),
     "rate": (0.0, 0.0),
-    "tuning": (0.0, 0.1),
+    "tuning": (0.0, 0.03),
 }
 checks: tuple[Point, ...] = (
-    {"weights": "orthogonal", "q": 0.05, "seeds": (1,), "rates": (2.0**-5,)},
-    {"weights": "gaussian", "q": 0.05, "seeds": (1,), "rates": (2.0**-5,)},
+    {"weights": "orthogonal", "q": 0.05, "seeds": (1,), "rates": (2.0**-5,), "limit": 64},
+    {"weights": "gaussian", "q": 0.05, "seeds": (1,), "rates": (2.0**-5,), "limit": 64},
 )
 
 
@@ -113,8 +114,10 @@ def grid(scale: str) -> list[Point]:
     return at_scale(scale, live=list(checks), paper=starts())
 
 
-def cell(weights: str, q: float, seeds: Sequence[int] = SEEDS, rates: Sequence[float] = RATES) -> dict[str, object]:
-    """One start: its rate, chosen from ``rates``, and what became of ``seeds``."""
+def cell(
+    weights: str, q: float, seeds: Sequence[int] = SEEDS, rates: Sequence[float] = RATES, limit: int = STEPS
+) -> dict[str, object]:
+    """One start: its rate, chosen from ``rates``, and what becomes of ``seeds`` in ``limit`` steps."""
     law, (weight_var, bias_var) = DerivativeLaw.of(ACTIVATION, q), critical_variances(q)
     zeros = [0] * len(rates)
     shown = on_the_line(images(SIDE, WIDTH), q)
@@ -123,13 +126,10 @@ def cell(weights: str, q: float, seeds: Sequence[int] = SEEDS, rates: Sequence[f
     nets = ensemble(weights, q, seeds)
     spectra = [squared_singular_values(nets.network(run), shown[2][:IMAGES]) for run in range(len(seeds))]
     mean, variance = np.mean(spectra, 2), np.var(spectra, 2)
-    accuracy, _ = train(nets, shown, [rate] * len(seeds), seeds, steps=STEPS, every=EVERY, batch=BATCH)
+    accuracy, _ = train(nets, shown, [rate] * len(seeds), seeds, steps=limit, every=EVERY, batch=BATCH)
     places = {"seed": list(seeds)}
-    return {
-        "steps": xarray.DataArray(
-            np.stack([first_at(accuracy, target, EVERY) for target in TARGETS], 1), places | {"target": list(TARGETS)}
-        ),
-        "accuracy": xarray.DataArray(accuracy, places | {"step": list(TESTS)}),
+    result: dict[str, object] = {
+        "accuracy": xarray.DataArray(accuracy, places | {"step": list(TESTS[: limit // EVERY])}),
         "spread": xarray.DataArray(variance / mean**2, places | {"image": list(range(IMAGES))}),
         "mean": xarray.DataArray(mean, places | {"image": list(range(IMAGES))}),
         "predicted": JacobianSpectrum(DEPTH, law, weights).variance,
@@ -138,6 +138,10 @@ def cell(weights: str, q: float, seeds: Sequence[int] = SEEDS, rates: Sequence[f
         "rate": rate,
         "tuning": xarray.DataArray(tuning.mean(1), {"learning_rate": list(rates)}),
     }
+    if limit == STEPS:
+        steps = np.stack([first_at(accuracy, target, EVERY) for target in TARGETS], 1)
+        result["steps"] = xarray.DataArray(steps, places | {"target": list(TARGETS)})
+    return result
 
 
 def ensemble(weights: str, q: float, seeds: Sequence[int]) -> MLPEnsemble:
