@@ -10,6 +10,9 @@ network and the order of the images, are trained with it for 200 steps. ``loss``
 right answers, of ten batches before each was learnt from, up to ``step``. ``accuracy``: at the end, on 200 test images.
 ``linear``: there, of a ridge regression from the 32 numbers of as many training images as a network sees.
 
+No rate of the five, 1/64 to 64, teaches the Gaussian networks anything in the trial; which of them is ``rate`` is
+chance, and their losses are far above ln 10. Orthogonal networks are best after some fifty steps and worse at the end.
+
     stored = results.load(thousands.KEY)
     stored.online.sel(step=200)                                          # (weights, seed)
 """
@@ -71,7 +74,7 @@ PARAMETERS = {
 }
 NEEDS = ("mnist",)
 checks: tuple[Point, ...] = (
-    {"part": "training", "rates": {"orthogonal": (2.0**-10,)}, "seeds": (1,), "steps": 10},
+    {"part": "training", "rates": {"orthogonal": (2.0**-9,)}, "seeds": (1,), "steps": 10},
     {"part": "linear"},
 )
 # Rounding is amplified by ten thousand layers, and by training.
