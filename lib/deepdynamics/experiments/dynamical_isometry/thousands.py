@@ -5,10 +5,10 @@ components. Weights and biases have the variances of the critical network with q
 
 Plain SGD on the cross-entropy, batches of 16, every image new, 200 steps. Five learning rates, a factor two apart (for
 Gaussian weights a factor eight), are tried on seed 0: the one with the largest share of right answers in the last
-hundred steps (``tuning``, of batches before each was learnt from) is ``rate``; eight other seeds, which draw the network
-and the order of the images, are trained with it. ``loss`` and ``online``: mean loss, and share of right answers, of ten
-batches before each was learnt from, up to ``step``. ``accuracy``: at the end, on 1,000 test images. ``linear``: there, of
-a ridge regression from the 32 numbers of as many training images as a network sees.
+hundred steps (``tuning``, of batches before each was learnt from) is ``rate``; eight other seeds, which draw the
+network and the order of the images, are trained with it. ``loss`` and ``online``: mean loss, and share of right
+answers, of ten batches before each was learnt from, up to ``step``. ``accuracy``: at the end, on 1,000 test images.
+``linear``: there, of a ridge regression from the 32 numbers of as many training images as a network sees.
 
 No rate of the five, 1/64 to 64, teaches the Gaussian networks anything; which of them is ``rate`` is chance, and their
 losses are far above ln 10. A first run chose rates by forty steps: larger ones, at which orthogonal networks learnt
