@@ -99,7 +99,7 @@ def test_cells_have_their_parts(monkeypatch):
     start, control = convolution.cell("start", "gaussian", (1, 2)), convolution.cell("linear")
     trained = convolution.cell("training", "orthogonal", (1,), (0.1, 0.2))
     assert {*start, *control, *trained} == set(convolution.DIMENSIONS)
-    assert start["signal"].shape == (2, 2) and trained["loss"].shape == (1, 10)
+    assert start["signal"].shape == (2, 2) and trained["loss"].shape == (1, 20)
     rates = {"orthogonal": (0.2, 0.4), "gaussian": (0.1, 0.2)}
     trained = thousands.cell("training", rates, (1, 2))
     assert {*trained, *thousands.cell("linear")} == set(thousands.DIMENSIONS)

@@ -119,8 +119,8 @@ def cell(
     rates: Sequence[float] | None = None,
     steps: int = STEPS,
 ) -> dict[str, object]:
-    """ "start": signals and gradients of ``seeds``; "training": their training for ``steps``, at the best of ``rates``;
-    "linear": the control."""
+    """ "start": signals and gradients of ``seeds``; "training": their training for ``steps``, at the best of ``rates``,
+    or at the only one; "linear": the control."""
     X, y, tested, answers = on_the_line(images(SIDE), Q)
     if part == "linear":
         sizes = COORDINATES["images"]
@@ -134,14 +134,16 @@ def cell(
         chosen = torch.tensor(LAYERS) - 1
         return {k: xarray.DataArray(v[:, chosen].numpy(), places | {"layer": list(LAYERS)}) for k, v in found.items()}
     rates = RATES[weights] if rates is None else rates
-    trial = ConvolutionalNets(DEPTH, CHANNELS, SIDE, weights, Q, [0] * len(rates))
-    loss, right = train(trial, (X, y), rates, [0] * len(rates), STEPS if len(rates) > 1 else steps)
-    tuning = np.where(np.isfinite(loss), right, 0)[len(right) // 2 :].mean(0)
-    rate = float(rates[int(tuning.argmax())])
+    rate, result = float(rates[0]), dict[str, object]()
+    if len(rates) > 1:
+        trial = ConvolutionalNets(DEPTH, CHANNELS, SIDE, weights, Q, [0] * len(rates))
+        loss, right = train(trial, (X, y), rates, [0] * len(rates), STEPS)
+        tuning = np.where(np.isfinite(loss), right, 0)[STEPS // 2 :].mean(0)
+        rate = float(rates[int(tuning.argmax())])
+        result["tuning"] = xarray.DataArray(tuning, {"learning_rate": list(rates)})
     loss, online = train(nets, (X, y), [rate] * len(seeds), seeds, steps)
     course = places | {"step": list(STEP[: steps // EVERY])}
-    result: dict[str, object] = {
-        "tuning": xarray.DataArray(tuning, {"learning_rate": list(rates)}),
+    result |= {
         "rate": rate,
         "loss": xarray.DataArray(binned(loss, EVERY), course),
         "online": xarray.DataArray(binned(online, EVERY), course),
