@@ -42,6 +42,11 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "spectrum-predicts.controls": "spectrum_predicts.controls",
         "spectrum-predicts.classifiers": "spectrum_predicts.classifiers",
     },
+    "dynamical-isometry": {
+        "dynamical-isometry.training": "dynamical_isometry.training",
+        "dynamical-isometry.convolution": "dynamical_isometry.convolution",
+        "dynamical-isometry.thousands": "dynamical_isometry.thousands",
+    },
     "how-much-isometry": {
         "how-much-isometry.sweep": "how_much_isometry.sweep",
         "how-much-isometry.further": "how_much_isometry.further",
