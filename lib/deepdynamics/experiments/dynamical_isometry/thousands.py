@@ -84,6 +84,7 @@ tolerance = {
     "rate": (0.0, 0.0),
     "linear": (0.0, 0.02),
 }
+only_whole = ("accuracy", "tuning")  # not compared: a check trains for some steps only
 
 
 def grid(scale: str) -> list[Point]:
