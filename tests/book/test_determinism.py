@@ -6,6 +6,7 @@ import build
 import execute
 import pytest
 import records
+import torch
 from deepdynamics import data
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,11 +47,14 @@ def test_print_that_arrives_in_two_parts_is_one_output(tmp_path):
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_chapter_keeps_its_budget(chapter):
-    """90 s on one thread and 1.5 GiB, no widget state, no addresses of objects."""
+    """90 s on one thread (with AVX-512) and 1.5 GiB, no widget state, no addresses of objects."""
     record = records.find(ROOT, chapter)
     if record is None:
         pytest.skip("not built yet: make book")
-    assert record.data["cpu_seconds"] <= 90  # and not the seconds on the wall: other work slows those down
+    # CPU seconds and not those on the wall, which other work lengthens. Without AVX-512 a tanh takes three times as long
+    # or more, and a chapter that trains thousands of networks twice as long.
+    fast = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    assert record.data["cpu_seconds"] <= (90 if fast else 180)
     assert record.data["peak_mb"] <= 1536
     assert "widgets" not in record.notebook.metadata
     assert not [o for o in outputs(record.notebook) if " at 0x" in str(o.get("text/plain", "")) + str(o["text"])]
