@@ -51,8 +51,8 @@ def test_chapter_keeps_its_budget(chapter):
     record = records.find(ROOT, chapter)
     if record is None:
         pytest.skip("not built yet: make book")
-    # CPU seconds and not those on the wall, which other work lengthens. Without AVX-512 a tanh takes three times as long
-    # or more, and a chapter that trains thousands of networks twice as long.
+    # CPU seconds and not those on the wall, which other work lengthens. Without AVX-512 a tanh takes three times as
+    # long, and a chapter that trains thousands of networks twice as long.
     fast = torch.backends.cpu.get_cpu_capability() == "AVX512"
     assert record.data["cpu_seconds"] <= (90 if fast else 180)
     assert record.data["peak_mb"] <= 1536
