@@ -35,6 +35,18 @@ from torch.nn import functional
 
 from deepdynamics._batched import mini_batches
 from deepdynamics.experiments._experiment import Point, at_scale, points
+from deepdynamics.experiments.dynamical_isometry.course import (
+    CLASSES,
+    EVERY,
+    LEARNING_RATES,
+    RATES,
+    SEEDS,
+    STEP,
+    STEPS,
+    TESTED,
+    TRAINED,
+    WEIGHTS,
+)
 from deepdynamics.experiments.dynamical_isometry.critical import (
     ACTIVATION,
     Values,
@@ -50,26 +62,19 @@ from deepdynamics.networks import gaussian, generator, haar, initial_weight
 __all__ = ["KEY", "ConvolutionalNets", "cell", "checks", "grid", "sources"]
 
 KEY = "dynamical-isometry.convolution"
-WEIGHTS, DEPTH, CHANNELS, SIDE, CLASSES, Q = ("orthogonal", "gaussian"), 1000, 8, 7, 10, 0.01
-STEPS, EVERY, BATCH, TESTED, MEASURED = 200, 10, 8, 1000, 8
-SEEDS = tuple(range(11, 19))
-RATES = {"orthogonal": tuple(2.0**k for k in range(-13, -8)), "gaussian": tuple(8.0**k for k in range(-2, 3))}
-LAYERS, STEP = tuple(range(10, DEPTH + 1, 10)), tuple(range(EVERY, STEPS + 1, EVERY))
-DIMENSIONS = {
+DEPTH, CHANNELS, SIDE, Q = 1000, 8, 7, 0.01
+BATCH, MEASURED = 8, 8
+LAYERS = tuple(range(10, DEPTH + 1, 10))
+DIMENSIONS: dict[str, tuple[str, ...]] = TRAINED | {
     "signal": ("weights", "seed", "layer"),
     "log_gradient": ("weights", "seed", "layer"),
-    "tuning": ("weights", "learning_rate"),
-    "rate": ("weights",),
-    "loss": ("weights", "seed", "step"),
-    "online": ("weights", "seed", "step"),
-    "accuracy": ("weights", "seed"),
     "linear": ("images",),
 }
 COORDINATES = {
     "weights": WEIGHTS,
     "seed": SEEDS,
     "layer": LAYERS,
-    "learning_rate": tuple(sorted({*RATES["orthogonal"], *RATES["gaussian"]})),
+    "learning_rate": LEARNING_RATES,
     "step": STEP,
     "images": (BATCH * STEPS, 20000),
 }

@@ -27,6 +27,18 @@ from torch import Tensor
 
 from deepdynamics.ensembles import MLPEnsemble
 from deepdynamics.experiments._experiment import Point, at_scale, points
+from deepdynamics.experiments.dynamical_isometry.course import (
+    CLASSES,
+    EVERY,
+    LEARNING_RATES,
+    RATES,
+    SEEDS,
+    STEP,
+    STEPS,
+    TESTED,
+    TRAINED,
+    WEIGHTS,
+)
 from deepdynamics.experiments.dynamical_isometry.critical import (
     ACTIVATION,
     Values,
@@ -41,24 +53,14 @@ from deepdynamics.linearprobe import ridge_accuracy
 __all__ = ["KEY", "cell", "checks", "ensemble", "grid", "sources"]
 
 KEY = "dynamical-isometry.thousands"
-WEIGHTS, DEPTH, WIDTH, SIDE, CLASSES, Q = ("orthogonal", "gaussian"), 10_000, 32, 7, 10, 0.0025
-STEPS, EVERY, BATCH, TESTED, CHUNK = 200, 10, 16, 1000, 40
-SEEDS = tuple(range(11, 19))
-RATES = {"orthogonal": tuple(2.0**k for k in range(-13, -8)), "gaussian": tuple(8.0**k for k in range(-2, 3))}
-STEP = tuple(range(EVERY, STEPS + 1, EVERY))
-DIMENSIONS = {
-    "tuning": ("weights", "learning_rate"),
-    "rate": ("weights",),
-    "loss": ("weights", "seed", "step"),
-    "online": ("weights", "seed", "step"),
-    "accuracy": ("weights", "seed"),
-    "linear": (),
-}
+DEPTH, WIDTH, SIDE, Q = 10_000, 32, 7, 0.0025
+BATCH, CHUNK = 16, 40
+DIMENSIONS: dict[str, tuple[str, ...]] = TRAINED | {"linear": ()}
 COORDINATES = {
     "weights": WEIGHTS,
     "seed": SEEDS,
     "step": STEP,
-    "learning_rate": tuple(sorted({*RATES["orthogonal"], *RATES["gaussian"]})),
+    "learning_rate": LEARNING_RATES,
 }
 PARAMETERS = {
     "activation": ACTIVATION,

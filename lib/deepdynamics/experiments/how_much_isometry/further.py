@@ -25,7 +25,6 @@ Fixed before the run, with one network of the seed 100 at each setting in view, 
 import functools
 from collections.abc import Sequence
 
-import xarray
 from sklearn.linear_model import LogisticRegression
 
 from deepdynamics import data
@@ -84,20 +83,9 @@ def grid(scale: str) -> list[Point]:
 def cell(depth: int, steps: int, q: float, seeds: Sequence[int] = SEEDS) -> dict[str, object]:
     """Accuracies and losses (seed,) of the networks of one setting, at the rate that ``tuning`` (learning_rate,) chose;
     this rate, the spread, and the accuracies of the linear classifier (task,)."""
-    (X, *learnt), (V, *held), (T, *tested) = sweep.pairs()
-    y, v, t = (sweep.labels("sum", *digits) for digits in (learnt, held, tested))
-    plan, one = sweep.schedule("both", q, depth=depth), [sweep.TUNED_ON] * len(RATES)
-    tuning, _ = sweep.trained("sum", plan, "orthogonal", one, RATES, X, y, V, v, steps=steps)
-    rate = RATES[int(tuning.argmax())]
-    accuracy, loss = sweep.trained("sum", plan, "orthogonal", seeds, [rate] * len(seeds), X, y, T, t, steps=steps)
-    return {
-        "accuracy": xarray.DataArray(accuracy, {"seed": list(seeds)}),
-        "loss": xarray.DataArray(loss, {"seed": list(seeds)}),
-        "tuning": tuning,
-        "rate": rate,
-        "spread": plan.spread,
-        "logistic": [logistic_accuracy(task) for task in sweep.TASKS],
-    }
+    plan = sweep.schedule("both", q, depth=depth)
+    found = sweep.at_best_rate("sum", plan, "orthogonal", seeds, RATES, steps)
+    return found | {"spread": plan.spread, "logistic": [logistic_accuracy(task) for task in sweep.TASKS]}
 
 
 @functools.lru_cache(maxsize=2)

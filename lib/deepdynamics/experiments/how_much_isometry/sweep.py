@@ -120,20 +120,28 @@ def cell(task: str, weights: str, kept: str, q: float, seeds: Sequence[int] = SE
     """Accuracies and losses (seed,) of the networks of one setting, at the rate that ``tuning`` (learning_rate,) chose;
     this rate, the spread, and the accuracy of the best linear map.
     """
-    (X, *learnt), (V, *held), (T, *tested) = pairs()
-    y, v, t = (labels(task, *digits) for digits in (learnt, held, tested))
-    plan, places = schedule(kept, q, gaussian_weights=weights == "gaussian"), {"seed": list(seeds)}
-    tuning, _ = trained(task, plan, weights, [TUNED_ON] * len(RATES), RATES, X, y, V, v)
-    rate = RATES[int(tuning.argmax())]
-    accuracy, loss = trained(task, plan, weights, seeds, [rate] * len(seeds), X, y, T, t)
-    return {
-        "accuracy": xarray.DataArray(accuracy, places),
-        "loss": xarray.DataArray(loss, places),
-        "tuning": tuning,
-        "rate": rate,
+    (X, *learnt), _, (T, *tested) = pairs()
+    y, t = labels(task, *learnt), labels(task, *tested)
+    plan = schedule(kept, q, gaussian_weights=weights == "gaussian")
+    return at_best_rate(task, plan, weights, seeds, RATES) | {
         "spread": plan.spread,
         "linear": float(ridge_accuracy(X[None], y, T[None], t)),
     }
+
+
+def at_best_rate(
+    task: str, plan: "Schedule", weights: str, seeds: Sequence[int], rates: Sequence[float], steps: int = STEPS
+) -> dict[str, object]:
+    """``tuning``, the validation accuracies (learning_rate,) of one network; the best ``rate``; and ``accuracy`` and
+    ``loss`` (seed,) of the networks that are trained with it."""
+    (X, *learnt), (V, *held), (T, *tested) = pairs()
+    y, v, t = (labels(task, *digits) for digits in (learnt, held, tested))
+    tuning, _ = trained(task, plan, weights, [TUNED_ON] * len(rates), rates, X, y, V, v, steps=steps)
+    rate = rates[int(tuning.argmax())]
+    accuracy, loss = trained(task, plan, weights, seeds, [rate] * len(seeds), X, y, T, t, steps=steps)
+    places = {"seed": list(seeds)}
+    found = {"accuracy": xarray.DataArray(accuracy, places), "loss": xarray.DataArray(loss, places)}
+    return found | {"tuning": tuning, "rate": rate}
 
 
 @dataclass(frozen=True)
