@@ -18,11 +18,12 @@ and batches. Every network is looked at when the mean loss of its last 50 batche
     probe      ridge regression on the middle layer, fitted to 2,000 training images; ``untrained``: before training
     linear     logistic regression of the pixels, 3,000 steps on the same images
 
-and of networks of 20 layers from the identity, at 500 of the images: ``effect``, the mean size of the change of the
-margin when contributions of the units of one layer (class coordinates excepted) are undone. The units are taken in the
-order of ``order`` until the undone change is half of all change of the layer, in squares: the largest first
-("change"), the largest first-order effect first ("gradient"), the largest pixel of the image first ("pixel"), or at
-random. ``template``: correlation between the class rows of Σ(Wˡ - I), each less the mean row, and those of
+and of networks of 20 layers from the identity, at 500 of the images: what becomes of the margin when contributions of
+the units of one layer (class coordinates excepted) are undone; ``drop``, the mean of what it loses, and ``effect``, the
+mean size of its change. Units are taken in the order of ``order`` until the undone change is half of all change of the
+layer, in squares: the largest first ("change"), those first that support the answer most, to first order
+("gradient"), the largest pixel of the image first ("pixel"), or at random. ``undone``: how many these are.
+``template``: correlation between the class rows of Σ(Wˡ - I), each less the mean row, and those of
 ``linear``, of the same class and of other classes.
 
     stored = results.load(training.KEY)
@@ -60,7 +61,9 @@ DIMENSIONS = {
     "probe": RUN,
     "untrained": RUN,
     "linear": ("seed",),
+    "drop": ("seed", "layer", "order"),
     "effect": ("seed", "layer", "order"),
+    "undone": ("seed", "layer", "order"),
     "template": ("seed", "class"),
 }
 COORDINATES = {
@@ -94,10 +97,18 @@ tolerance = {
     "probe": (0.0, 0.01),
     "untrained": (0.0, 0.01),
     "linear": (0.0, 0.01),
+    "drop": (0.1, 0.0),
     "effect": (0.1, 0.0),
+    "undone": (0.1, 0.0),
     "template": (0.0, 0.02),
 }
-only_whole = ("effect", "template", "linear")  # not compared: a check trains the shallowest networks only
+only_whole = (
+    "drop",
+    "effect",
+    "undone",
+    "template",
+    "linear",
+)  # not compared: a check trains the shallowest networks only
 checks: tuple[Point, ...] = ({"start": "identity", "depth": 5, "seed": 1}, {"start": "loop", "depth": 5, "seed": 1})
 
 
@@ -211,11 +222,13 @@ def _interpreted(net: ClassNetwork, seed: int) -> dict[str, object]:
     _, _, tested, answers = images()
     x, y = tested[:500], answers[:500]
     before = margins(net(x).detach(), y)
-    effect = np.zeros((len(LAYERS), len(ORDERS)))
+    drop, effect, undone = np.zeros((3, len(LAYERS), len(ORDERS)))
     for k, layer in enumerate(LAYERS):
         for j, order in enumerate(ORDERS):
             units = _chosen(net, x, y, layer, order, seed)
-            effect[k, j] = float((margins(undo(net, x, layer, units), y) - before).abs().mean())
+            lost = before - margins(undo(net, x, layer, units), y)
+            drop[k, j], effect[k, j] = lost.mean(), lost.abs().mean()
+            undone[k, j] = units.sum(1).float().mean()
     linear = torch.nn.Linear(SIDE**2, CLASSES)
     torch.nn.init.zeros_(linear.weight), torch.nn.init.zeros_(linear.bias)
     train(linear, RATE, seed, lambda losses: len(losses) >= 3000)
@@ -226,7 +239,8 @@ def _interpreted(net: ClassNetwork, seed: int) -> dict[str, object]:
     match = np.corrcoef(ours, theirs)[:CLASSES, CLASSES:]
     off = match[~np.eye(CLASSES, dtype=bool)]
     right = float((linear(tested).argmax(-1) == answers).float().mean())
-    return {"effect": effect, "linear": right, "template": np.array([match.diagonal().mean(), off.mean()])}
+    template = np.array([match.diagonal().mean(), off.mean()])
+    return {"drop": drop, "effect": effect, "undone": undone, "linear": right, "template": template}
 
 
 def _chosen(net: ClassNetwork, x: Tensor, y: Tensor, layer: int, order: str, seed: int) -> Tensor:
@@ -239,7 +253,7 @@ def _chosen(net: ClassNetwork, x: Tensor, y: Tensor, layer: int, order: str, see
         for part in net.layers[layer:]:
             upper = part(upper)
         margins(net.sharpness * upper[:, -CLASSES:], y).sum().backward()
-        score = (state.grad * change).abs()  # type: ignore[operator]
+        score = state.grad * change  # type: ignore[operator]
     elif order == "random":
         score = torch.rand(change.shape, generator=generator(seed))
     else:
