@@ -258,6 +258,7 @@ def _chosen(net: ClassNetwork, x: Tensor, y: Tensor, layer: int, order: str, see
         score = torch.rand(change.shape, generator=generator(seed))
     else:
         score = change.abs() if order == "change" else net.embed(x)
+    score[:, -CLASSES:] = -torch.inf  # class coordinates are never undone
     ranks = score.argsort(1, descending=True)
     share = change.square().gather(1, ranks).cumsum(1) / change.square().sum(1, keepdim=True)
     taken = torch.cat((torch.zeros(len(x), 1), share[:, :-1]), 1) < 0.5  # up to the unit that reaches a half
