@@ -109,13 +109,18 @@ only_whole = (
     "template",
     "linear",
 )  # not compared: a check trains the shallowest networks only
-checks: tuple[Point, ...] = ({"start": "identity", "depth": 5, "seed": 1}, {"start": "loop", "depth": 5, "seed": 1})
+checks: tuple[Point, ...] = (
+    {"start": "identity", "depth": 5, "seed": 1},
+    {"start": "haar", "depth": 20, "seed": 1},
+    {"start": "gaussian", "depth": 20, "seed": 1},
+)
 
 
 def grid(scale: str) -> list[Point]:
-    """One network of two starts, or all: independent Haar matrices at 20 layers only."""
-    paper = points(start=("identity", "loop", "gaussian"), depth=DEPTHS, seed=SEEDS)
-    return at_scale(scale, live=list(checks), paper=paper + points(start=("haar",), depth=(DEEP,), seed=SEEDS))
+    """One network of three starts, or all: at 20 layers every start, at other depths the identity."""
+    others = [depth for depth in DEPTHS if depth != DEEP]
+    paper = points(start=STARTS, depth=(DEEP,), seed=SEEDS) + points(start=STARTS[:1], depth=others, seed=SEEDS)
+    return at_scale(scale, live=list(checks), paper=paper)
 
 
 def sources() -> data.Provenance:
