@@ -58,6 +58,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "fisher-isometry.architectures": "fisher_isometry.architectures",
     },
     "ntk": {"ntk.training": "ntk.training", "ntk.scale": "ntk.scale", "ntk.widths": "ntk.widths"},
+    "identity-initialisation": {"identity-initialisation.training": "identity_initialisation.training"},
 }
 
 
