@@ -24,7 +24,10 @@ def test_sharpness_is_the_largest_eigenvalue():
     X = torch.randn(1, 30, 4, generator=torch.Generator().manual_seed(0))
     y = X[..., 0].sign()
     weights = nets.descend(nets.draw((4, 5, 1), (0,)), X, y, rate=0.1, steps=500)
-    of = lambda t: nets.losses(nets.outputs(nets.shaped(t, (4, 5, 1)), X[0]), y[0])
+
+    def of(theta):
+        return nets.losses(nets.outputs(nets.shaped(theta, (4, 5, 1)), X[0]), y[0])
+
     exact = torch.linalg.eigvalsh(torch.func.hessian(of)(nets.flat(weights)[0]))[-1]
     assert float(training.sharpness(weights, X, y, torch.tanh)) == pytest.approx(float(exact), rel=0.05)
 

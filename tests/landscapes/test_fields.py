@@ -60,14 +60,19 @@ def test_ends_of_the_spectrum_are_those_of_the_full_hessian():
     net = MLP((3, 4, 2), "tanh", seed=0, dtype=torch.float64)
     X = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     y = torch.arange(20) % 2
-    loss = lambda model: torch.nn.functional.cross_entropy(model(X), y)
+
+    def loss(model):
+        return torch.nn.functional.cross_entropy(model(X), y)
+
     top, bottom, slope = extreme_curvatures(net, loss, k=2)
-    names, values = zip(*((n, p.detach()) for n, p in net.named_parameters()))
+    names, values = zip(*((n, p.detach()) for n, p in net.named_parameters()), strict=True)
     sizes = [p.numel() for p in values]
 
     def of(theta):
-        parts = [t.reshape(p.shape) for t, p in zip(theta.split(sizes), values)]
-        return torch.nn.functional.cross_entropy(torch.func.functional_call(net, dict(zip(names, parts)), (X,)), y)
+        parts = [t.reshape(p.shape) for t, p in zip(theta.split(sizes), values, strict=True)]
+        return torch.nn.functional.cross_entropy(
+            torch.func.functional_call(net, dict(zip(names, parts, strict=True)), (X,)), y
+        )
 
     theta = torch.cat([p.flatten() for p in values])
     exact = torch.linalg.eigvalsh(torch.func.hessian(of)(theta)).numpy()[::-1]

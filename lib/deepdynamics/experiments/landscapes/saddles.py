@@ -25,7 +25,7 @@ SEEDS = tuple(range(16))
 TIMES = (10, 30, 100, 300, 1000, 3000)
 KICKS = (0.0, 0.3, 1.0)
 PARAMETERS = {"widths": WIDTHS, "samples": SAMPLES, "iterations": ITERATIONS, "rate": 0.1, "loss": "half mean square"}
-DIMENSIONS: dict[str, tuple[str, ...]] = {"loss": ("seed", "kick", "step"), "gradient": ("seed", "kick", "step"), "index": ("seed", "kick", "step")}
+DIMENSIONS: dict[str, tuple[str, ...]] = dict.fromkeys(("loss", "gradient", "index"), ("seed", "kick", "step"))
 DIMENSIONS["eigenvalues"] = ("seed", "kick", "step", "rank")
 COORDINATES: dict[str, Sequence[Any]] = {"seed": SEEDS, "kick": KICKS, "step": TIMES, "rank": tuple(range(49))}
 NEEDS = ("mnist",)
@@ -75,8 +75,8 @@ def cell(seeds: Sequence[int]) -> dict[str, xarray.DataArray]:
 
 
 def search(theta: torch.Tensor, X: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Loss (n,), norm of the gradient (n,) and eigenvalues (n, parameters) of the Hessian, descending, where Levenberg's
-    steps from each of the rows of theta end; each row has its own X (samples, inputs) and y (samples,)."""
+    """Loss (n,), norm of the gradient (n,) and eigenvalues (n, parameters) of the Hessian, descending, where
+    Levenberg's steps from each of the rows of theta end; each row has its own X (samples, inputs) and y (samples,)."""
 
     def loss(t: torch.Tensor, inputs: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
         return nets.losses(nets.outputs(nets.shaped(t, WIDTHS), inputs), answers)

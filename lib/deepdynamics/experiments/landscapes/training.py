@@ -163,7 +163,7 @@ def _measures(which: int) -> dict[str, xarray.DataArray]:
     tests, answers = tests[:3000].expand(len(SEEDS), -1, -1), answers[:3000]
     start = nets.draw((196, *(int(width),) * int(depth), 10), SEEDS, gain=1.4)
 
-    def loss(w):
+    def loss(w: list[torch.Tensor]) -> torch.Tensor:
         return nets.losses(nets.outputs(w, X, torch.relu), y).detach()
 
     kept: list[Any] = [None] * len(SEEDS)
@@ -183,7 +183,7 @@ def _measures(which: int) -> dict[str, xarray.DataArray]:
     others = out.scatter(2, y[:, :, None], -torch.inf).amax(2)
     margin = (right - others).quantile(0.1, dim=1).clamp(min=1e-3)
 
-    def error(scores, labels):
+    def error(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return (scores.argmax(2) != labels).float().mean(1)
 
     gap = error(nets.outputs(end, tests, torch.relu), answers) - error(out, y)
