@@ -21,7 +21,7 @@ __all__ = ["KEY", "cell", "checks", "grid"]
 
 KEY = "landscapes.saddles"
 WIDTHS, SAMPLES, ITERATIONS = (6, 6, 1), 100, 400
-SEEDS = tuple(range(16))
+SEEDS = tuple(range(20, 36))
 TIMES = (10, 30, 100, 300, 1000, 3000)
 KICKS = (0.0, 0.3, 1.0)
 PARAMETERS = {"widths": WIDTHS, "samples": SAMPLES, "iterations": ITERATIONS, "rate": 0.1, "loss": "half mean square"}
@@ -29,13 +29,14 @@ DIMENSIONS: dict[str, tuple[str, ...]] = dict.fromkeys(("loss", "gradient", "ind
 DIMENSIONS["eigenvalues"] = ("seed", "kick", "step", "rank")
 COORDINATES: dict[str, Sequence[Any]] = {"seed": SEEDS, "kick": KICKS, "step": TIMES, "rank": tuple(range(49))}
 NEEDS = ("mnist",)
-checks = ({"seeds": (0,)},)
-tolerance = {"index": (0.0, 0.2)}
+checks = ({"seeds": (20,)},)
+tolerance = {"index": (0.0, 0.2), "loss": (0.0, 0.05)}
+only_whole = ("gradient", "eigenvalues")  # not compared: where a search ends below 1e-7 is rounding's
 
 
 def grid(scale: str) -> list[Point]:
     """One seed, or all, eight side by side."""
-    return at_scale(scale, live=points(seeds=((0,),)), paper=points(seeds=(SEEDS[:8], SEEDS[8:])))
+    return at_scale(scale, live=points(seeds=((20,),)), paper=points(seeds=(SEEDS[:8], SEEDS[8:])))
 
 
 def sources() -> data.Provenance:

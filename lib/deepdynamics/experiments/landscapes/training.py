@@ -1,6 +1,6 @@
 """Four questions to small networks on MNIST at 14 × 14: distance, width, noise, and measures of generalisation.
 
-``distance``: ReLU networks 196-64-10, batches of 10, rate 0.1, a network and a set of 2,000 images a seed: ‖w_t − w_0‖
+``distance``: ReLU networks 196-64-10, batches of 10, rate 0.1, a network and a set of 1,000 images a seed: ‖w_t − w_0‖
 at times 1, 2, 4, …; the control "linear" is softmax regression on the same images, "walk" a walk by independent steps.
 ``width``: one hidden layer of tanh units, 64 points in 8 dimensions, Gaussian, with random answers ±1, full batch Adam:
 the loss reached at each width, as a share of the variance of the answers.
@@ -27,7 +27,7 @@ from deepdynamics.landscapes.measures import generalisation_measures
 __all__ = ["KEY", "cell", "checks", "grid"]
 
 KEY = "landscapes.training"
-SEEDS = tuple(range(8))
+SEEDS = tuple(range(10, 18))
 TIMES = tuple(2**k for k in range(13))
 MODELS = ("network", "linear", "walk")
 UNITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 64)
@@ -53,8 +53,24 @@ COORDINATES: dict[str, Sequence[Any]] = {
     "net": tuple(range(len(NETS))), "name": MEASURES, "hyperparameter": tuple(KNOBS),
 }  # fmt: skip
 NEEDS = ("mnist",)
-checks = ({"part": "width", "which": 4}, {"part": "noise", "which": 0})
-tolerance = {"loss": (0.0, 0.1), "start": (0.05, 0.0)}
+# What is trained for long in float32 is rounded elsewhere in another order, and parts: hence wide tolerances.
+checks = (
+    {"part": "distance", "which": 1},
+    {"part": "width", "which": 4},
+    {"part": "noise", "which": 0},
+    {"part": "measures", "which": 0},
+)
+tolerance = {
+    "distance": (0.05, 0.0),
+    "loss": (0.0, 0.1),
+    "start": (0.05, 0.0),
+    "lambda_max": (0.4, 0.0),
+    "moved": (0.4, 0.0),
+    "gap": (0.0, 0.05),
+    "measure": (0.4, 0.0),
+    "knob": (0.0, 0.0),
+}
+only_whole = ("after",)  # not compared: losses near zero are rounding's
 
 
 def grid(scale: str) -> list[Point]:
@@ -78,13 +94,13 @@ def _distance(which: int) -> dict[str, xarray.DataArray]:
     places: dict[str, Any] = {"model": [MODELS[which]], "seed": list(SEEDS), "time": list(TIMES)}
     found: list[torch.Tensor] = []
     if MODELS[which] == "walk":
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(100)
         place = torch.zeros(len(SEEDS), 1000)
         for step in range(1, TIMES[-1] + 1):
             place += torch.randn(place.shape, generator=generator) / 1000**0.5
             found += [place.norm(dim=1)] if step in TIMES else []
     else:
-        X, y, *_ = nets.image_sets(SEEDS, 2000)
+        X, y, *_ = nets.image_sets(SEEDS, 1000)
         widths = (196, 64, 10) if MODELS[which] == "network" else (196, 10)
         start = nets.draw(widths, SEEDS, gain=1.4)
         origin = nets.flat(start)
@@ -99,7 +115,7 @@ def _distance(which: int) -> dict[str, xarray.DataArray]:
 
 
 def _width(units: int) -> dict[str, xarray.DataArray]:
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(101)
     X = torch.randn(len(SEEDS), POINTS, INPUTS, generator=generator)
     y = torch.randint(0, 2, (len(SEEDS), POINTS), generator=generator) * 2.0 - 1.0
     weights = [w.requires_grad_() for w in nets.draw((INPUTS, units, 1), SEEDS, gain=1.5)]
