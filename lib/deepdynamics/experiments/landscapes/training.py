@@ -27,7 +27,7 @@ from deepdynamics.landscapes.measures import generalisation_measures
 __all__ = ["KEY", "cell", "checks", "grid"]
 
 KEY = "landscapes.training"
-SEEDS = tuple(range(10, 18))
+SEEDS, NETWORKS = tuple(range(10, 18)), tuple(range(10, 34))  # networks: of the part on noise
 TIMES = tuple(2**k for k in range(13))
 MODELS = ("network", "linear", "walk")
 UNITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 64)
@@ -40,16 +40,16 @@ PARAMETERS = {"points": POINTS, "inputs": INPUTS, "knobs": {k: list(v) for k, v 
 DIMENSIONS: dict[str, tuple[str, ...]] = {
     "distance": ("model", "seed", "time"),
     "loss": ("units", "seed"),
-    "lambda_max": ("seed", "rate", "batch"),
-    "start": ("seed",),
-    "moved": ("seed", "rate", "batch"),
-    "after": ("seed", "rate", "batch"),
+    "lambda_max": ("network", "rate", "batch"),
+    "start": ("network",),
+    "moved": ("network", "rate", "batch"),
+    "after": ("network", "rate", "batch"),
     "gap": ("seed", "net"),
     "measure": ("seed", "net", "name"),
     "knob": ("net", "hyperparameter"),
 }
 COORDINATES: dict[str, Sequence[Any]] = {
-    "model": MODELS, "seed": SEEDS, "time": TIMES, "units": UNITS, "rate": RATES, "batch": BATCHES,
+    "model": MODELS, "seed": SEEDS, "network": NETWORKS, "time": TIMES, "units": UNITS, "rate": RATES, "batch": BATCHES,
     "net": tuple(range(len(NETS))), "name": MEASURES, "hyperparameter": tuple(KNOBS),
 }  # fmt: skip
 NEEDS = ("mnist",)
@@ -148,15 +148,15 @@ def sharpness(
 
 
 def _noise(_: int) -> dict[str, xarray.DataArray]:
-    X, y, *_rest = nets.image_sets(SEEDS, 200)
+    X, y, *_rest = nets.image_sets(NETWORKS, 200)
     y = 1.0 - 2.0 * (y % 2)
-    begin = nets.draw((196, 32, 1), SEEDS, gain=2.0)
+    begin = nets.draw((196, 32, 1), NETWORKS, gain=2.0)
     begin = nets.descend(
         begin, X, y, rate=0.002, steps=8000,
         watch=lambda step, w: step % 50 == 0 and bool((nets.losses(nets.outputs(w, X), y) < 0.002).all()),
     )  # fmt: skip
     top = sharpness(begin, X, y, torch.tanh)
-    shape = (len(SEEDS), len(RATES), len(BATCHES))
+    shape = (len(NETWORKS), len(RATES), len(BATCHES))
     found, moved, after = (np.full(shape, np.nan) for _ in range(3))
     for i, rate in enumerate(RATES):
         for j, batch in enumerate(BATCHES):
@@ -166,10 +166,10 @@ def _noise(_: int) -> dict[str, xarray.DataArray]:
             found[:, i, j] = sharpness(end, X, y, torch.tanh)
             moved[:, i, j] = (nets.flat(end) - nets.flat(begin)).norm(dim=1)
             after[:, i, j] = nets.losses(nets.outputs(end, X), y)
-    places = {"seed": list(SEEDS), "rate": list(RATES), "batch": list(BATCHES)}
+    places = {"network": list(NETWORKS), "rate": list(RATES), "batch": list(BATCHES)}
     arrays = {"lambda_max": found, "moved": moved, "after": after}
     return {name: xarray.DataArray(values, places) for name, values in arrays.items()} | {
-        "start": xarray.DataArray(top.numpy(), {"seed": list(SEEDS)})
+        "start": xarray.DataArray(top.numpy(), {"network": list(NETWORKS)})
     }
 
 
