@@ -2,17 +2,18 @@
 
 ``distance``: ReLU networks 196-64-10, batches of 10, rate 0.1, a network and a set of 1,000 images a seed: ‖w_t − w_0‖
 at times 1, 2, 4, …; the control "linear" is softmax regression on the same images, "walk" a walk by independent steps.
-``width``: one hidden layer of tanh units, 64 points in 8 dimensions, Gaussian, with random answers ±1, full batch Adam:
-the loss reached at each width, as a share of the variance of the answers.
+``width``: one hidden layer of tanh units, 64 points in 2, 8 or 30 dimensions, Gaussian, with random answers ±1, full
+batch Adam: the loss reached at each width, as a share of the variance of the answers.
 ``noise``: tanh networks 196-32-1 with squared loss, even against odd on 200 images, at the full batch and a small rate
 until the loss is 0.002; then, from the same point, at rates below and above 2/λ_max, full batch and batches of 8 and
-50: λ_max, the distance and the loss after 1,000 more steps.
+50: λ_max, the distance and the loss after 1,000 more steps; ``patient``: λ_max after 5,000 steps, batches of 8, at the
+lowest rate.
 ``measures``: 32 ReLU networks a set of 500 images (two widths, depths, rates, batches, weight decays), all trained to a
 cross-entropy of 0.05 on their set: gap of the error, and the measures.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ KEY = "landscapes.training"
 SEEDS, NETWORKS = tuple(range(10, 18)), tuple(range(10, 34))  # networks: of the part on noise
 TIMES = tuple(2**k for k in range(13))
 MODELS = ("network", "linear", "walk")
-UNITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 64)
-POINTS, INPUTS = 64, 8
+UNITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 28, 40, 64)
+POINTS, INPUTS = 64, (2, 8, 30)
 RATES, BATCHES = (0.1, 0.5, 1.5), (0, 8, 50)  # in units of 2/λ_max; 0: all samples
 KNOBS = {"width": (32, 128), "depth": (1, 2), "rate": (0.03, 0.1), "batch": (10, 50), "decay": (0.0, 1e-3)}
 NETS = tuple(itertools.product(*KNOBS.values()))
@@ -39,24 +40,26 @@ MEASURES = ("spectral", "path", "distance", "inverse margin", "sharpness", "trai
 PARAMETERS = {"points": POINTS, "inputs": INPUTS, "knobs": {k: list(v) for k, v in KNOBS.items()}}
 DIMENSIONS: dict[str, tuple[str, ...]] = {
     "distance": ("model", "seed", "time"),
-    "loss": ("units", "seed"),
+    "loss": ("inputs", "units", "seed"),
     "lambda_max": ("network", "rate", "batch"),
     "start": ("network",),
     "moved": ("network", "rate", "batch"),
     "after": ("network", "rate", "batch"),
+    "patient": ("network",),
     "gap": ("seed", "net"),
     "measure": ("seed", "net", "name"),
     "knob": ("net", "hyperparameter"),
 }
 COORDINATES: dict[str, Sequence[Any]] = {
-    "model": MODELS, "seed": SEEDS, "network": NETWORKS, "time": TIMES, "units": UNITS, "rate": RATES, "batch": BATCHES,
+    "model": MODELS, "seed": SEEDS, "network": NETWORKS,
+    "time": TIMES, "inputs": INPUTS, "units": UNITS, "rate": RATES, "batch": BATCHES,
     "net": tuple(range(len(NETS))), "name": MEASURES, "hyperparameter": tuple(KNOBS),
 }  # fmt: skip
 NEEDS = ("mnist",)
 # What is trained for long in float32 is rounded elsewhere in another order, and parts: hence wide tolerances.
 checks = (
     {"part": "distance", "which": 1},
-    {"part": "width", "which": 4},
+    {"part": "width", "which": [8, 4]},
     {"part": "noise", "which": 0},
     {"part": "measures", "which": 0},
 )
@@ -66,6 +69,7 @@ tolerance = {
     "start": (0.05, 0.0),
     "lambda_max": (0.4, 0.0),
     "moved": (0.4, 0.0),
+    "patient": (0.4, 0.0),
     "gap": (0.0, 0.05),
     "measure": (0.4, 0.0),
     "knob": (0.0, 0.0),
@@ -75,9 +79,10 @@ only_whole = ("after",)  # not compared: losses near zero are rounding's
 
 def grid(scale: str) -> list[Point]:
     """A width of the one-hidden-layer networks, or all parts."""
-    full = [{"part": "distance", "which": k} for k in range(3)] + [{"part": "width", "which": m} for m in UNITS]
+    full: list[Point] = [{"part": "distance", "which": k} for k in range(3)]
+    full += [{"part": "width", "which": [inputs, units]} for inputs in INPUTS for units in UNITS]
     full += [{"part": "noise", "which": 0}] + [{"part": "measures", "which": k} for k in range(len(NETS))]
-    return at_scale(scale, live=[{"part": "width", "which": 4}], paper=full)
+    return at_scale(scale, live=[{"part": "width", "which": [8, 4]}], paper=full)
 
 
 def sources() -> data.Provenance:
@@ -85,9 +90,11 @@ def sources() -> data.Provenance:
     return data.load("mnist", "train", n=500).provenance
 
 
-def cell(part: str, which: int) -> dict[str, xarray.DataArray]:
-    """The labelled arrays of one part; ``which``: a model, a width, or one of the 32 settings."""
-    return {"distance": _distance, "width": _width, "noise": _noise, "measures": _measures}[part](which)
+def cell(part: str, which: Any) -> dict[str, xarray.DataArray]:
+    """The labelled arrays of one part; ``which``: a model, inputs and width, or one of the 32 settings."""
+    parts: dict[str, Callable[[Any], dict[str, xarray.DataArray]]]
+    parts = {"distance": _distance, "width": _width, "noise": _noise, "measures": _measures}
+    return parts[part](which)
 
 
 def _distance(which: int) -> dict[str, xarray.DataArray]:
@@ -114,11 +121,12 @@ def _distance(which: int) -> dict[str, xarray.DataArray]:
     return {"distance": xarray.DataArray(torch.stack(found, 1).numpy()[None], places)}
 
 
-def _width(units: int) -> dict[str, xarray.DataArray]:
+def _width(inputs_and_units: Sequence[int]) -> dict[str, xarray.DataArray]:
+    inputs, units = inputs_and_units
     generator = torch.Generator().manual_seed(101)
-    X = torch.randn(len(SEEDS), POINTS, INPUTS, generator=generator)
+    X = torch.randn(len(SEEDS), POINTS, inputs, generator=generator)
     y = torch.randint(0, 2, (len(SEEDS), POINTS), generator=generator) * 2.0 - 1.0
-    weights = [w.requires_grad_() for w in nets.draw((INPUTS, units, 1), SEEDS, gain=1.5)]
+    weights = [w.requires_grad_() for w in nets.draw((inputs, units, 1), SEEDS, gain=1.5)]
     steps = 3000
     optimiser = torch.optim.Adam(weights, lr=0.02)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
@@ -129,7 +137,8 @@ def _width(units: int) -> dict[str, xarray.DataArray]:
         optimiser.step()
         schedule.step()
     share = 2 * nets.losses(nets.outputs(weights, X), y).detach() / y.var(1)
-    return {"loss": xarray.DataArray(share[None].numpy(), {"units": [units], "seed": list(SEEDS)})}
+    places: dict[str, Any] = {"inputs": [inputs], "units": [units], "seed": list(SEEDS)}
+    return {"loss": xarray.DataArray(share[None, None].numpy(), places)}
 
 
 def sharpness(
@@ -167,9 +176,13 @@ def _noise(_: int) -> dict[str, xarray.DataArray]:
             moved[:, i, j] = (nets.flat(end) - nets.flat(begin)).norm(dim=1)
             after[:, i, j] = nets.losses(nets.outputs(end, X), y)
     places = {"network": list(NETWORKS), "rate": list(RATES), "batch": list(BATCHES)}
+    slow = (RATES[0] * 2 / top)[:, None, None]
+    patient = sharpness(nets.descend(begin, X, y, rate=slow, steps=5000, batch=8, seed=6), X, y, torch.tanh)
     arrays = {"lambda_max": found, "moved": moved, "after": after}
+    each = {"network": list(NETWORKS)}
     return {name: xarray.DataArray(values, places) for name, values in arrays.items()} | {
-        "start": xarray.DataArray(top.numpy(), {"network": list(NETWORKS)})
+        "start": xarray.DataArray(top.numpy(), each),
+        "patient": xarray.DataArray(patient.numpy(), each),
     }
 
 
