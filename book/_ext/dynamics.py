@@ -161,6 +161,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     }.items():
         app.add_directive(name, directive)
     app.setup_extension("notebook_writer")
+    app.setup_extension("library")
     app.connect("config-inited", set_repository, priority=900)
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", finish_claims)
