@@ -205,7 +205,7 @@ MUTANTS = (
         "fisher/conditional.py",
         "return gram / len(gram)",
         "return gram",
-        "fisher",
+        "fisher/test_duals.py",
         "conditional dual without 1/C",
     ),
     # ntk
@@ -481,7 +481,7 @@ MUTANTS = (
         "directions.py",
         "/ (n + 2)) / n)",
         "/ n) / n)",
-        "directions/test_noise.py",
+        "directions/test_tangents.py",
         "deviation of a random share without n + 2",
     ),
     # margins
@@ -548,28 +548,28 @@ MUTANTS = (
         "claims/measurement.py",
         "float(values.std(ddof=1) / math.sqrt(count))",
         "float(values.std(ddof=0) / math.sqrt(count))",
-        "claims",
+        "claims/test_claim_statistics.py",
         "standard error over n instead of n - 1",
     ),
     Mutant(
         "claims/measurement.py",
         "stats.norm.isf(LEVEL / 2) if dof is None else stats.t.isf(LEVEL / 2, dof)",
         "stats.norm.isf(LEVEL / 2) if dof is None else stats.t.isf(LEVEL, dof)",
-        "claims",
+        "claims/test_claim_statistics.py",
         "one-sided quantile for a two-sided interval",
     ),
     Mutant(
         "claims/measurement.py",
         "share**2 / side.dof",
         "share / side.dof",
-        "claims",
+        "claims/test_claim_statistics.py",
         "Welch's degrees of freedom without a square",
     ),
     Mutant(
         "claims/measurement.py",
         "return False if right < -half_width else None",
         "return False if right < 0 else None",
-        "claims",
+        "claims/test_claim_duels.py",
         "a bound that fails where it is undecided",
     ),
     # modules of one file
@@ -604,7 +604,7 @@ def planted(mutant: Mutant) -> Iterator[Path]:
 def pytest(library: Path, *arguments: str) -> tuple[int, str]:
     """Exit status and output of tests of the checkout, with the package in ``library``."""
     environment = os.environ | {"PYTHONPATH": str(library), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=no", "-rf", *arguments]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=no", "-rfE", *arguments]
     found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     return found.returncode, found.stdout + found.stderr
 
@@ -617,7 +617,7 @@ def killer(mutant: Mutant) -> tuple[str | None, float]:
     start = time.monotonic()
     with planted(mutant) as library:
         status, output = pytest(library, "-x", f"tests/{mutant.tests}")
-    failed = re.search(r"^FAILED (\S+)", output, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
     if status not in (0, 1) or (status == 1) != bool(failed):
         raise RuntimeError(f"{mutant.file} ({mutant.what}): pytest ended with {status}\n{output[-2000:]}")
     return failed[1] if failed else None, time.monotonic() - start
