@@ -78,6 +78,7 @@ MUTANTS = (
         "weight * windows + bias",
         "meanfield/test_meanfield.py",
         "convolution without 1/(size of the kernel)",
+        claim="other-architectures.convolution",
     ),
     Mutant(
         "meanfield/gain.py",
@@ -85,6 +86,7 @@ MUTANTS = (
         "q = g * second_moment[layer]",
         "meanfield/test_gain.py",
         "gain instead of its square before the slope",
+        claim="edge-of-chaos.unit-gain",
     ),
     Mutant(
         "meanfield/gain.py",
@@ -117,7 +119,7 @@ MUTANTS = (
     ),
     Mutant(
         "freeprobability/spectrum.py",
-        "- 1 + (self.weights == \"gaussian\")",
+        '- 1 + (self.weights == "gaussian")',
         "- 1",
         "freeprobability/test_freeprobability.py",
         "variance of λ without that of the Gaussian weights",
@@ -249,14 +251,14 @@ MUTANTS = (
         "naturalgradient/metrics.py",
         "a_values / samples**2 + damping",
         "a_values / samples + damping",
-        "naturalgradient/test_steps.py",
+        "naturalgradient/test_isotropy.py",
         "K-FAC: one of the two factors without 1/N",
     ),
     Mutant(
         "naturalgradient/metrics.py",
         "(abs(i - j) <= 1)",
         "(abs(i - j) <= 2)",
-        "naturalgradient/test_steps.py",
+        "naturalgradient/test_isotropy.py",
         "tridiagonal metric with five diagonals",
     ),
     Mutant(
@@ -623,15 +625,19 @@ def killer(mutant: Mutant) -> tuple[str | None, float]:
     return failed[1] if failed else None, time.monotonic() - start
 
 
-def main(begins: str = "") -> int:
+def main(begins: str = "") -> int | str:
     chosen = [mutant for mutant in MUTANTS if mutant.file.startswith(begins)]
+    if not chosen:
+        return f"No fault is in a file that begins with {begins!r}."
     killers = set()
     survivors = 0
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         for mutant, (test, seconds) in zip(chosen, pool.map(killer, chosen), strict=True):
             survivors += test is None
             killers |= {test} - {None}
-            print(f"{mutant.file:30} {mutant.what:65} {seconds:4.0f} s  {test or 'SURVIVES'}", flush=True)
+            caught = test.removeprefix("tests/") if test else "SURVIVES"
+            claim = f" and by the claim {mutant.claim}" if mutant.claim else ""
+            print(f"{mutant.file}: {mutant.what}\n    {seconds:3.0f} s  {caught}{claim}", flush=True)
     status, output = pytest(ROOT / "lib", *sorted(killers)) if killers else (0, "")
     if status:
         print(f"Without any fault, too, these fail:\n{output}")

@@ -31,6 +31,17 @@ def test_claims_that_would_be_lost_are_in_the_book():
     assert {mutant.claim for mutant in mutants.MUTANTS} - {None} <= made
 
 
+@pytest.mark.long
+def test_a_fault_of_the_library_loses_the_claim_that_rests_on_it(tmp_path):
+    """One stands for all that name a claim: the build of the chapter stops there."""
+    mutant = next(each for each in mutants.MUTANTS if each.claim == "edge-of-chaos.unit-gain")
+    root = house.copy(tmp_path / "book")
+    file = root / mutants.LIBRARY / mutant.file
+    file.write_text(mutant.applied(file.read_text("utf8")), "utf8")
+    run = house.build(root, "--chapter", "edge-of-chaos")
+    assert run.returncode != 0 and mutant.claim in run.stderr, run.stdout + run.stderr
+
+
 def test_text_that_is_gone_or_there_twice_is_refused():
     mutant = mutants.Mutant("x.py", "a", "b", "test_x.py", "a fault")
     assert mutant.applied("ca") == "cb"
