@@ -189,6 +189,7 @@ MUTANTS = (
         "biases + slopes * total",
         "fisher/test_kernel.py",
         "gradients go back without the variance of the weights",
+        claim="fisher-wide.size",
     ),
     Mutant(
         "fisher/losses.py",
