@@ -3,6 +3,7 @@
 By default every page at both sizes (those of the library on a phone) and four pages in both colour modes; with
 ``DEEPDYNAMICS_ALL_PAGES=1`` every page at all four. The checks themselves are tried on a small site with one fault of
 each kind.
+"""
 
 from __future__ import annotations
 

@@ -1,3 +1,10 @@
+"""Measures of generalisation against their sums written out."""
+
+import pytest
+import torch
+from deepdynamics.landscapes import generalisation_measures
+
+
 def test_path_norm_is_the_sum_over_all_paths():
     draw = torch.Generator().manual_seed(0)
     A, B = torch.randn(3, 2, generator=draw), torch.randn(4, 3, generator=draw)
