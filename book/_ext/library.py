@@ -185,7 +185,7 @@ def mend_signatures(app: Sphinx, page: str, template: str, context: dict[str, An
 
     if page.startswith("book/library/"):
         context["body"] = re.sub(
-            r'(<span class="sig-paren">\(</span>)<dl>(.*?)</dl>', lines, context["body"], flags=re.S
+            r'(<span class="sig-paren">\(</span>)\s*<dl>(.*?)</dl>', lines, context["body"], flags=re.S
         )
 
 
