@@ -20,6 +20,7 @@ _SCRIPTS = re.compile(
     r"(?:[_^](?:\{[^{}`]*\}|max\b|min\b|[α-ωΑ-Ω*∞₊]|-?[A-Za-z0-9]{1,2}(?![A-Za-z0-9])))+"
 )
 _PRIME = re.compile(r"(?<=[^\W\d_])'(?=[(²^'])|(?<=')'(?=[(\]])")
+_LONG = 90  # signs of TeX
 _BREAK = re.compile(r"(?<=,)\s*\\q?quad\s*")
 
 
@@ -109,8 +110,20 @@ def _math(lines: list[str]) -> Iterator[str]:
         if "\\\\" in inner or "&" in inner:
             yield f"$$\n\\begin{{aligned}}\n{text}\n\\end{{aligned}}\n$$"
         else:
-            rows = " \\\\\n".join(_BREAK.split(text))
+            rows = " \\\\\n".join(row for piece in _BREAK.split(text) for row in _rows(piece))
             yield f"$$\n\\begin{{gathered}}\n{rows}\n\\end{{gathered}}\n$$" if "\\\\\n" in rows else f"$$\n{rows}\n$$"
+
+
+def _rows(text: str) -> list[str]:
+    """A long formula in rows that fit a phone: a new one before each = and + that stands in no bracket."""
+    rows, depth = [""], 0
+    for piece in re.split(r"( (?=[=+] )|[{(\[\])}])", text):
+        depth += (piece in ("{", "(", "[")) - (piece in ("}", ")", "]"))
+        if piece == " " and not depth and len(text) > _LONG:
+            rows.append("")
+        else:
+            rows[-1] += piece
+    return rows
 
 
 def _dedent(lines: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 
 DIRECTIVES = (
     "chapter-map chapter-head showcase ledger ledger-summary ledger-sources stored-results build-report "
-    "library-map library"
+    "library-map library prerequisites"
 )
 GENERATED = re.compile(rf"```\{{({DIRECTIVES.replace(' ', '|')})\}}")
 

@@ -176,6 +176,19 @@ def _link(domain: str, kind: str, target: str, text: nodes.Element, docname: str
     )
 
 
+def mend_signatures(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Arguments in lines of their own are a list without terms in Sphinx' HTML, which no list may be: lines instead."""
+
+    def lines(match: re.Match[str]) -> str:
+        inner = match[2].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+        return f'{match[1]}<span class="sig-lines">{inner}</span>'
+
+    if page.startswith("book/library/"):
+        context["body"] = re.sub(
+            r'(<span class="sig-paren">\(</span>)\s*<dl>(.*?)</dl>', lines, context["body"], flags=re.S
+        )
+
+
 def configure(app: Sphinx, config: Any) -> None:
     """Names without their module, long signatures with a line for each argument; and the types that signatures name are
     links where the book has a page for them, and words where it has none.
@@ -183,6 +196,7 @@ def configure(app: Sphinx, config: Any) -> None:
     config.add_module_names = False
     config.maximum_signature_line_length = 76
     config.toc_object_entries_show_parents = "hide"
+    config.html_domain_indices = False
     config.nitpick_ignore_regex = [*config.nitpick_ignore_regex, ("py:class", ".*")]
 
 
@@ -191,4 +205,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("library", LibraryPage)
     app.connect("config-inited", configure)
     app.connect("doctree-read", name_library)
+    app.connect("html-page-context", mend_signatures)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

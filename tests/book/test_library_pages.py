@@ -112,6 +112,12 @@ def test_docstring_becomes_markdown():
     assert docstrings.summary(DOC, library.code) == "First sentence, of `code` and `get`."
 
 
+def test_long_formula_has_rows_for_a_phone():
+    long = r"a = (b + c) + \frac{d + e}{f}" + r" \cdot g_{x}" * 8
+    assert docstrings._rows(long) == ["a", "= (b + c)", long.removeprefix("a = (b + c) ")]
+    assert docstrings._rows("a = b + c") == ["a = b + c"]
+
+
 @pytest.mark.parametrize("text", ["weight_var", "leaky_relu (slope 0.01)", "a < b & *c", "[x]{y}", "n_out + _", "2^n"])
 def test_prose_stays_as_it_is(text):
     assert docstrings.literal(text).replace("\\", "") == text
