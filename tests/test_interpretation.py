@@ -1,4 +1,4 @@
-"""Class coordinates, readers, contributions, votes: closed forms, exact sums, equivariance."""
+"""Class coordinates, readers, contributions: closed forms, exact sums, equivariance."""
 
 from itertools import pairwise
 
@@ -12,7 +12,6 @@ from deepdynamics.interpretation import (
     deviation,
     identity_network,
     undo,
-    votes,
 )
 from deepdynamics.networks import MLP
 
@@ -46,13 +45,6 @@ def test_contributions_add_up():
     assert change.shape == (5, 20, 9)
     assert torch.allclose(change.sum(0), net.states(X)[-1] - net.embed(X), atol=1e-14)
     assert torch.allclose(contributions(net, X[0]), change[:, 0], atol=1e-15)
-
-
-def test_votes_and_biases_are_the_logits_in_the_linear_range():
-    net = moved()
-    assert max(float(state[:, -3:].abs().max()) for state in net.states(X)) < 1  # no class coordinate is clipped
-    biases = sum(layer.bias[-3:] for layer in net.layers)
-    assert torch.allclose(net.sharpness * (votes(net, X).sum((0, -1)) + biases), net(X), atol=1e-13)
 
 
 def test_readers_carried_through_a_linear_network_read_what_the_rest_makes_of_a_layer():
@@ -109,7 +101,6 @@ def test_relu_lets_no_gradient_into_class_coordinates():
 def test_dtype_follows_the_network(dtype):
     net = identity_network(6, 3, 2, "tanh", dtype=dtype)
     assert class_likelihood(net, X.numpy()).dtype == contributions(net, X.numpy()).dtype == dtype
-    assert votes(net, X.numpy()).dtype == dtype
 
 
 def test_bad_input_is_named():

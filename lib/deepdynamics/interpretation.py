@@ -32,7 +32,6 @@ __all__ = [
     "deviation",
     "identity_network",
     "undo",
-    "votes",
 ]
 
 
@@ -177,22 +176,6 @@ def contributions(model: nn.Module, x: Numbers) -> Tensor:
     if len({state.shape for state in states}) != 1:
         raise ValueError(f"states of shapes {sorted({tuple(s.shape) for s in states})}: one width is allowed")
     return torch.stack(states).diff(dim=0)
-
-
-@torch.no_grad()
-def votes(model: ClassNetwork, x: Numbers) -> Tensor:
-    """What every unit adds to every class coordinate: (Wˡ - I)_ci xˡ⁻¹_i, (depth, ..., classes, D), c a class.
-
-    Where no class coordinate leaves the linear range of φ, the votes of all layers and units and the biases bˡ_c add
-    up to the logits, over the sharpness.
-
-    >>> net = identity_network(3, 2, 4, "hardtanh")
-    >>> votes(net, torch.ones(7, 3)).shape
-    torch.Size([4, 7, 2, 5])
-    """
-    eye = torch.eye(model.dimension + model.classes)[-model.classes :].to(next(model.parameters()))
-    rows = [weight[-model.classes :] - eye for weight in model.parameters() if weight.ndim == 2]
-    return torch.stack([row * state[..., None, :] for row, state in zip(rows, model.states(x), strict=False)])
 
 
 def undo(model: ClassNetwork, x: Numbers, layer: int, chosen: Tensor) -> Tensor:

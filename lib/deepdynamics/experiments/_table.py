@@ -62,7 +62,11 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "landscapes.training": "landscapes.training",
     },
     "ntk": {"ntk.training": "ntk.training", "ntk.scale": "ntk.scale", "ntk.widths": "ntk.widths"},
-    "identity-initialisation": {"identity-initialisation.training": "identity_initialisation.training"},
+    "identity-initialisation": {
+        "identity-initialisation.training": "identity_initialisation.training",
+        "identity-initialisation.depth": "identity_initialisation.depth",
+        "identity-initialisation.undone": "identity_initialisation.undone",
+    },
 }
 
 
