@@ -241,7 +241,11 @@ def _inside(interval: Tensor, share: Tensor, knots: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class PlanePieces:
     """Convex polygons on which a network is affine: ``polygons``, each (corners, 2) in the coordinates (s, t) of
-    x = corner + s u + t v in [0, 1]², and ``maps`` (pieces, outputs, 3), output = maps @ (s, t, 1)."""
+    x = corner + s u + t v in [0, 1]², and ``maps`` (pieces, outputs, 3), output = maps @ (s, t, 1).
+
+    >>> len(plane_regions(tent(2), [0.0], [1.0], [0.0]).polygons)
+    4
+    """
 
     polygons: list[Array]
     maps: Array
