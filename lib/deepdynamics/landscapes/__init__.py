@@ -1,5 +1,9 @@
-"""What a network can express and how its landscape looks: the pieces of a ReLU network, counted exactly."""
+"""What a network can express and how its landscape looks: the pieces of a ReLU network counted exactly, random Gaussian
+fields, the Hessian of a trained network, measures of generalisation."""
 
+from deepdynamics.landscapes.fields import CosineField, field_hessian, field_index, field_semicircle
+from deepdynamics.landscapes.hessian import extreme_curvatures
+from deepdynamics.landscapes.measures import generalisation_measures
 from deepdynamics.landscapes.polynomials import sum_product
 from deepdynamics.landscapes.regions import (
     PlanePieces,
@@ -11,7 +15,13 @@ from deepdynamics.landscapes.regions import (
 )
 
 __all__ = [
+    "CosineField",
     "PlanePieces",
+    "extreme_curvatures",
+    "field_hessian",
+    "field_index",
+    "field_semicircle",
+    "generalisation_measures",
     "linear_regions",
     "montufar_bound",
     "plane_regions",
