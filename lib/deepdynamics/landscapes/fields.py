@@ -49,6 +49,11 @@ class CosineField:
     """One field on R^N as a sum of K random cosines, √(2N/K) Σ cos(w_k·x + b_k), w ~ N(0, I/N), b uniform.
 
     Its covariance is N exp(−|x − y|²/2N) exactly, and it is Gaussian up to terms of order 1/K.
+
+    >>> field = CosineField(3, 100, seed=0)
+    >>> x, slope = field.critical_point(np.zeros(3))
+    >>> bool(np.linalg.norm(field.gradient(x)) == slope < 1e-8), field.hessian(x).shape
+    (True, (3, 3))
     """
 
     def __init__(self, dimension: int, terms: int, seed: int | np.random.Generator) -> None:
