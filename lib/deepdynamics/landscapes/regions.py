@@ -89,7 +89,8 @@ def linear_regions(
     axis; the model gets batches of points of the segment, in float64 (a copy of a module is converted). It may do
     whatever is affine in its input, ReLU (also leaky, hard tanh, ReLU6, ``clamp``, ``abs``) and max-pooling in two
     dimensions, as modules or as functions. Normalisation and dropout must be in evaluation mode. A place where units
-    switch and the output does not notice is left out; so is one closer than 1e-12 to another.
+    switch and the output does not notice is left out; so is one closer than 1e-12 to another. All points between pieces
+    go through the model as one batch: memory grows with the pieces times the activations of one input.
 
     Raises ``ValueError`` for inputs of different shapes or that are not finite, and where the model is not piecewise
     affine in these operations: it is computed in the middle of each piece and compared.
@@ -123,7 +124,8 @@ def linear_regions(
     straight, scale = (out[1:] + out[:-1]) / 2, out.abs().max() + 1e-300
     if (along(middles) - straight).abs().max() > _ROUNDING * scale:
         raise ValueError(
-            "the model is not piecewise affine in operations that are known: affine maps, ReLU, max-pooling"
+            "the model is not piecewise affine in operations that are known: affine maps, ReLU, max-pooling in two "
+            "dimensions (torch.maximum, other pooling by maxima and a softmax at the end are not)"
         )
     slopes = torch.func.jvp(along, (middles,), (torch.ones_like(middles),))[1]
     jumps = (slopes[1:] - slopes[:-1]).abs().amax(1)
