@@ -654,6 +654,36 @@ MUTANTS = (
         "landscapes",
         "path norm without the square",
     ),
+    Mutant(
+        "landscapes/regions.py",
+        "for n in widths[:-1]",
+        "for n in widths",
+        "landscapes/test_regions.py",
+        "a guarantee that folds in the last layer too",
+    ),
+    Mutant(
+        "landscapes/regions.py",
+        "return interval, unit, left / (left - right)",
+        "return interval, unit, right / (right - left)",
+        "landscapes/test_regions.py",
+        "kinks mirrored in their interval",
+        claim="expressivity.random-units",
+    ),
+    Mutant(
+        "landscapes/regions.py",
+        "todo += [(part, units[1:]) for part in _cut(corners, affine[units[0]])]",
+        "todo += [(part, units[2:]) for part in _cut(corners, affine[units[0]])]",
+        "landscapes/test_regions.py",
+        "every second unit's line is not drawn",
+        claim="expressivity.plane",
+    ),
+    Mutant(
+        "landscapes/polynomials.py",
+        "join = _product if level % 2 == 0 else _sum",
+        "join = _sum if level % 2 == 0 else _product",
+        "landscapes/test_polynomials.py",
+        "sums before products",
+    ),
 )
 
 

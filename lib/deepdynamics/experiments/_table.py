@@ -62,6 +62,11 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "landscapes.training": "landscapes.training",
     },
     "ntk": {"ntk.training": "ntk.training", "ntk.scale": "ntk.scale", "ntk.widths": "ntk.widths"},
+    "expressivity": {
+        "expressivity.digits": "expressivity.digits",
+        "expressivity.features": "expressivity.features",
+        "expressivity.tents": "expressivity.tents",
+    },
     "identity-initialisation": {
         "identity-initialisation.training": "identity_initialisation.training",
         "identity-initialisation.depth": "identity_initialisation.depth",
