@@ -54,16 +54,16 @@ def grid(scale: str) -> list[Point]:
 
 def sources() -> data.Provenance:
     """Where the digits come from."""
-    return data.load("mnist", "train", n=2000).provenance
+    return data.load("mnist", "train", n=1).provenance
 
 
 @functools.lru_cache(maxsize=1)
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
-    """Digits (2000, 784) without their mean, of mean norm 28, and labels (2000,)."""
-    pixels, labels, _ = data.load("mnist", "train", n=2000)
-    X = torch.as_tensor(pixels).flatten(1)
+    """The first digits (2000, 784) without their mean, of mean norm 28, and labels (2000,); fewer where there are."""
+    pixels, labels, _ = data.load("mnist", "train")
+    X = pixels[:2000].flatten(1)
     X = X - X.mean(0)
-    return 28 * X / X.norm(dim=1).mean(), torch.as_tensor(labels)
+    return 28 * X / X.norm(dim=1).mean(), labels[:2000]
 
 
 def drawn(depth: int, networks: int = NETWORKS) -> MLPEnsemble:
