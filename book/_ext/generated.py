@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 DIRECTIVES = (
-    "chapter-map chapter-head showcase ledger ledger-summary ledger-sources stored-results build-report "
+    "chapter-map chapter-head showcase moving-picture ledger ledger-summary ledger-sources stored-results build-report "
     "library-map library prerequisites"
 )
 GENERATED = re.compile(rf"```\{{({DIRECTIVES.replace(' ', '|')})\}}")

@@ -7,7 +7,7 @@ from generated import chapters
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "book" / "abstracts-ja.md").read_text("utf8")
-ABSTRACT = re.compile(r"^\*\*\{ref\}`([^`<]+) <([\w-]+)>`\.\*\* (.+)$", re.M)
+ABSTRACT = re.compile(r"^\*\*\{ref\}`([^`<]+) <([\w-]+)>`\*\*\u3000(.+)$", re.M)
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 
 
