@@ -18,7 +18,7 @@ from sphinx.application import Sphinx
 
 GLOSSARY = "book/glossary"
 RUNNING = (
-    *(nodes.document, nodes.section, nodes.bullet_list, nodes.enumerated_list, nodes.list_item),
+    *(nodes.section, nodes.bullet_list, nodes.enumerated_list, nodes.list_item),
     *(nodes.paragraph, nodes.strong, nodes.emphasis),
 )
 # Words that also mean something else, or need no link; a chapter that uses one as a term says {term}`index`.
@@ -62,7 +62,7 @@ class Finder:
 def running(text: nodes.Text) -> bool:
     """Whether a text stands in a paragraph or a list of the page itself, and in nothing else."""
     node, kinds = text.parent, list[type]()
-    while node is not None:
+    while node is not None and not isinstance(node, nodes.document):
         kinds.append(type(node))
         node = node.parent
     return nodes.paragraph in kinds and all(kind in RUNNING for kind in kinds)

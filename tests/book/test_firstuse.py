@@ -17,7 +17,9 @@ GLOSSARY = "# Terms\n\n```{glossary}\nJacobian\n  A matrix.\n\nrandom matrix\n  
 
 def page(*parts):
     """A page with one section and a title that uses every term."""
-    document, section = new_document("x"), nodes.section("", nodes.title("", "The Jacobian of a random matrix"))
+    plain = new_document("x")
+    document = addnodes.document(plain.settings, plain.reporter)  # as Sphinx makes it
+    section = nodes.section("", nodes.title("", "The Jacobian of a random matrix"))
     section += parts
     document += section
     return document
