@@ -55,7 +55,12 @@ class ChapterMap(Generated):
                 ]
             state = [f":link: {row['slug']}", ":link-type: ref"] if row["docname"] else [":class-card: planned"]
             note = "" if row["docname"] else " *(planned)*"
-            lines += [f":::{{grid-item-card}} {row['number']} {row['title']}", *state, f"{row['shows']}{note}", ":::"]
+            lines += [
+                f":::{{grid-item-card}} {row['number'] or ''} {row['title']}",
+                *state,
+                f"{row['shows']}{note}",
+                ":::",
+            ]
         return "\n".join([*lines, "::::"])
 
 
