@@ -62,6 +62,13 @@ def test_binder_uses_the_same_environment_and_opens_markdown_as_notebooks():
     assert "set-default-viewer" in (ROOT / "binder" / "postBuild").read_text("utf8")
 
 
+def test_citation_names_the_version_and_licence_of_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf8"))
+    assert citation["version"] == PROJECT["version"] and citation["license"] == PROJECT["license"]
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)  # what the format demands
+    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text("utf8")
+
+
 def test_addresses_are_set_in_one_place():
     slug = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
     tracked = [

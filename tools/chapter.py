@@ -175,7 +175,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     if written:
-        print(f"Written: {', '.join(written)}.")
+        print(f"Written: {', '.join(written)}. CONTRIBUTING.md says how to go on.")
     found = check(root, slug)
     pages = [] if found else [c.docname for c in Book.read(root).chapters.values() if slug in (None, c.slug)]
     found += executed(root, pages)

@@ -1,7 +1,7 @@
 """The book's own Sphinx extension: pages that are generated from the executed chapters, and repairs of the theme.
 
-Directives: ``chapter-map`` and ``showcase`` (landing page), ``chapter-head`` (time, prerequisites and claims of a
-chapter), ``ledger``, ``ledger-summary``, ``ledger-sources`` and ``stored-results``, ``build-report``,
+Directives: ``chapter-map``, ``showcase`` and ``moving-picture`` (landing page), ``chapter-head`` (time, prerequisites
+and claims of a chapter), ``ledger``, ``ledger-summary``, ``ledger-sources`` and ``stored-results``, ``build-report``,
 ``prerequisites``. Every number in them is read from the execution cache.
 """
 
@@ -23,6 +23,7 @@ from deepdynamics import data
 from deepdynamics.claims import card
 from docutils import nodes
 from docutils.parsers.rst import directives
+from firstuse import link_first_uses
 from generated import GENERATED, Generated, chapters, executed, stored_results
 from ledger import Ledger, LedgerSources, LedgerSummary, StoredResults, finish_claims
 from prerequisites import Prerequisites
@@ -54,7 +55,12 @@ class ChapterMap(Generated):
                 ]
             state = [f":link: {row['slug']}", ":link-type: ref"] if row["docname"] else [":class-card: planned"]
             note = "" if row["docname"] else " *(planned)*"
-            lines += [f":::{{grid-item-card}} {row['number']} {row['title']}", *state, f"{row['shows']}{note}", ":::"]
+            lines += [
+                f":::{{grid-item-card}} {row['number'] or ''} {row['title']}",
+                *state,
+                f"{row['shows']}{note}",
+                ":::",
+            ]
         return "\n".join([*lines, "::::"])
 
 
@@ -99,6 +105,28 @@ class Showcase(SphinxDirective):
         cell = code[position].metadata["mystnb"]
         text = f"```{{image}} /_build/showcase/{name}.png\n:alt: {cell['image']['alt']}\n```\n\n"
         return self.parse_text_to_nodes(text + f"{{numref}}`{name}`: {cell['figure']['caption']}")
+
+
+class MovingPicture(SphinxDirective):
+    """The first explorer of a chapter on another page, ``{moving-picture} slug``, with a button that runs its first
+    slider (book.js); the content is the caption.
+    """
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        root = Path(self.env.srcdir)
+        docname = next(row["docname"] for row in chapters(root) if row["slug"] == self.arguments[0])
+        record = records.find(root, docname)
+        cells = record.notebook.cells if record else []
+        pages = [output.get("data", {}).get("text/html", "") for cell in cells for output in cell.get("outputs", [])]
+        page = next((page for page in pages if page.startswith('<div class="dd-explorer"')), None)
+        if page is None:
+            raise self.error(f"moving-picture: {docname} shows no explorer")
+        button = '<button type="button" hidden>Play</button>'  # shown by the script that makes it work
+        picture = nodes.raw("", f'<div class="moving-picture">{page}{button}</div>', format="html")
+        return [picture, *self.parse_text_to_nodes("\n".join(self.content))]
 
 
 def _figure(cell: Any) -> dict[str, Any]:
@@ -155,6 +183,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "chapter-map": ChapterMap,
         "chapter-head": ChapterHead,
         "showcase": Showcase,
+        "moving-picture": MovingPicture,
         "ledger": Ledger,
         "ledger-summary": LedgerSummary,
         "ledger-sources": LedgerSources,
@@ -168,6 +197,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", set_repository, priority=900)
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", finish_claims)
+    app.connect("doctree-read", link_first_uses)
     app.connect("html-page-context", mend_page, priority=900)
     app.connect("html-page-context", describe_page)
     app.connect("build-finished", write_files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 DIRECTIVES = (
-    "chapter-map chapter-head showcase ledger ledger-summary ledger-sources stored-results build-report "
+    "chapter-map chapter-head showcase moving-picture ledger ledger-summary ledger-sources stored-results build-report "
     "library-map library prerequisites"
 )
 GENERATED = re.compile(rf"```\{{({DIRECTIVES.replace(' ', '|')})\}}")
@@ -24,11 +25,15 @@ def root_of(app: Sphinx) -> Path:
 
 
 def chapters(root: Path) -> list[dict[str, Any]]:
-    """All chapters, written or planned, with part, number and (where written) docname."""
+    """All chapters with their part, and those that are written with docname and number, as in the table of contents."""
     written = {name.rsplit("/", 1)[-1]: name for name in records.documents(root)}
     parts = records.read_yaml(root / "book" / "chapters.yml")
     rows = [chapter | {"part": part["part"]} for part in parts for chapter in part["chapters"]]
-    return [row | {"number": number, "docname": written.get(row["slug"])} for number, row in enumerate(rows, 1)]
+    numbers = itertools.count(1)
+    return [
+        row | {"number": next(numbers) if row["slug"] in written else None, "docname": written.get(row["slug"])}
+        for row in rows
+    ]
 
 
 def executed(root: Path) -> list[records.Record]:

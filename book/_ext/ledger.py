@@ -87,7 +87,7 @@ class LedgerSources(Generated):
             lines += ["| where | what it has | chapter | what became of it |", "|---|---|---|---|"]
             for row in rows:
                 chapter = written[row["chapter"]]
-                link = f"{{ref}}`{row['chapter']}`" if chapter["docname"] else f"{chapter['number']} {chapter['title']}"
+                link = f"{{ref}}`{row['chapter']}`" if chapter["docname"] else chapter["title"]
                 cells = (table_cell(row["where"]), table_cell(row["says"]), link, self.outcome(row, chapter, claims))
                 lines.append(f"| {' | '.join(cells)} |")
         return "\n".join(lines)

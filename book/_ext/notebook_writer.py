@@ -2,7 +2,8 @@
 
 When Sphinx writes a page, its document tree has everything resolved: numbers, citations, glued values, links. The same
 tree is written here as Jupyter Markdown and code, so that a notebook needs neither MyST nor the book. Outputs stay
-empty; links are absolute and lead to the published site.
+empty. A link to a section, formula, figure, theorem or exercise of the chapter stays in the notebook, with an anchor
+before its goal; the others, to claims with their results too, are absolute and lead to the published site.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ if importlib.util.find_spec("deepdynamics") is None:
     source = "git+{repository}{commit}"
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)"""
 
+_ANCHOR = '<a id="{}"></a>'
 _COMMENT = re.compile(r"\s*(<!--.*?-->\s*)+", re.S)
 _MATH = re.compile(r"\$\$.*?\$\$|(?<!\\)\$[^$]*(?<!\\)\$", re.S)
 _LEFTOVERS = {
@@ -61,11 +63,14 @@ _TRANSPARENT = (nodes.inline, nodes.title_reference, nodes.abbreviation, nodes.g
 def leftovers(notebook: Any) -> list[str]:
     """What a reader in plain Jupyter would stumble over, one message each."""
     found = []
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    inside = {f"](#{name})" for source in sources for name in re.findall(_ANCHOR.format("(.*?)"), source)}
     for cell in notebook.cells:
         for name, pattern in _LEFTOVERS.items():
             if cell.cell_type == "markdown" or name == "a tool of the build":
                 text = _MATH.sub("", cell.source) if name == "a relative link" else cell.source
-                found += [f"{cell.id}: {name} was left over: {hit[0].strip()}" for hit in pattern.finditer(text)]
+                hits = [hit[0].strip() for hit in pattern.finditer(text) if hit[0] not in inside]
+                found += [f"{cell.id}: {name} was left over: {hit}" for hit in hits]
     return found
 
 
@@ -108,15 +113,41 @@ class NotebookWriter:
             raise ExtensionError(f"macros with arguments cannot be written into notebooks: {arguments}")
         self.source = records.read_notebook(app.env.doc2path(docname)).cells
         self.cells: list[Any] = []
+        self.inside: set[str] = set()  # anchors to which links of the notebook lead
         self.level = 0
         self.in_table = False
 
     def notebook(self, document: nodes.document) -> Any:
+        self.inside = self.goals(document)
         self.walk(document)
         for number, cell in enumerate(self.cells):
             cell["id"] = f"cell-{number}"
         kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
         return v4.new_notebook(cells=self.cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
+
+    # Links -----------------------------------------------------------------------------------------------------------
+
+    def goals(self, document: nodes.document) -> set[str]:
+        """The names of what links of the chapter lead to, as far as it is in the notebook."""
+        addresses = [self.address(node) for node in document.findall(nodes.reference)]
+        wanted = {address.partition("#")[2] for address in addresses if address.startswith(f"{self.page}#")}
+        written = document.deepcopy()
+        if not self.solutions:
+            for node in list(written.findall(is_solution_node)):
+                node.parent.remove(node)
+        return wanted & {name for node in written.findall(nodes.Element) for name in node.get("ids", [])}
+
+    def anchor(self, node: nodes.Node) -> str:
+        names = node.get("ids", []) if isinstance(node, nodes.Element) else []
+        return "".join(_ANCHOR.format(name) for name in names if name in self.inside)
+
+    def address(self, node: nodes.Element) -> str:
+        return urljoin(self.page, node["refuri"] if "refuri" in node else f"#{node.get('refid', '')}")
+
+    def target(self, node: nodes.Element) -> str:
+        page, _, name = self.address(node).partition("#")
+        address = f"#{name}" if page == self.page and name in self.inside else self.address(node)
+        return address.replace("(", "%28").replace(")", "%29")
 
     # Cells -----------------------------------------------------------------------------------------------------------
 
@@ -149,7 +180,7 @@ class NotebookWriter:
         self.level += 1
         keys = ["" if self.level == 1 else f"#{name}" for name in node["ids"]]
         number = next((_dotted(self.sections[key]) + ". " for key in keys if key in self.sections), "")
-        self.add(f"{'#' * self.level} {number}{self.inline(node.children[0])}", new=True)
+        self.heading(node, self.level, f"{number}{self.inline(node.children[0])}")
         if self.level == 1:
             variant = "" if self.solutions else " This copy has no solutions."
             book = f"[{self.app.config.html_title}]({self.site})"
@@ -160,11 +191,15 @@ class NotebookWriter:
         self.level -= 1
         return None
 
+    def heading(self, node: nodes.Element, level: int, title: str) -> None:
+        """A new cell with a heading, behind the anchor of its section."""
+        self.add("\n\n".join(filter(None, [self.anchor(node), f"{'#' * level} {title}"])), new=True)
+
     def cell(self, node: nodes.Element) -> None:
         """A code cell, under it the captions of its figures, and then the cells that the page leaves out."""
         self.cells.append(v4.new_code_cell(self.source[node["cell_index"]].source))
         for figure in node.findall(nodes.figure):
-            self.add(self.caption(figure))
+            self.add(self.anchor(figure) + self.caption(figure))
         self.hidden_cells(after=node["cell_index"])
 
     def hidden_cells(self, after: int) -> None:
@@ -186,7 +221,7 @@ class NotebookWriter:
             title = f"Solution of exercise {number}" if number else title
         elif is_exercise_enumerable_node(node):
             title = f"Exercise {self.number('exercise', node)} {title}".strip()
-        self.add(f"{'#' * (self.level + 1 + is_solution_node(node))} {title}", new=True)
+        self.heading(node, self.level + 1 + is_solution_node(node), title)
         for part in node.children[1:]:
             self.walk(part)
 
@@ -196,6 +231,10 @@ class NotebookWriter:
         return "\n\n".join(text for node in parent if (text := self.block(node)))
 
     def block(self, node: nodes.Node) -> str:
+        """A node as Markdown, behind its anchor where a link leads to it."""
+        return "\n\n".join(filter(None, [self.anchor(node), self.bare_block(node)]))
+
+    def bare_block(self, node: nodes.Node) -> str:
         """A node as Markdown; what has no form in a notebook is a warning, which fails the build."""
         match node:
             case nodes.paragraph() | nodes.rubric() | PassthroughTextElement():
@@ -385,16 +424,14 @@ class NotebookWriter:
                 return "<br>" if node.astext().strip() in ("<br>", "<br />") else ""  # otherwise icons
             case nodes.term() | nodes.classifier():
                 return self.inline(node)
+            case nodes.target():
+                return self.anchor(node)
             case _ if isinstance(node, _TRANSPARENT):
                 return self.inline(node)
             case _ if isinstance(node, _INVISIBLE):
                 return ""
         logger.warning("%s cannot be written into a notebook", type(node).__name__, location=node)
         return ""
-
-    def target(self, node: nodes.Element) -> str:
-        address = urljoin(self.page, node["refuri"] if "refuri" in node else "#" + node["refid"])
-        return address.replace("(", "%28").replace(")", "%29")
 
 
 def _is_cell(node: nodes.Node) -> bool:

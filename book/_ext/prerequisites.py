@@ -53,12 +53,11 @@ def in_words(root: Path) -> str:
 def picture(root: Path, addresses: dict[str, str]) -> str:
     """The picture as SVG; ``addresses`` has the page of each written chapter by its slug."""
     written = [row for row in chapters(root) if row["slug"] in addresses]
-    rows = [row | {"number": number} for number, row in enumerate(written, 1)]  # as in the table of contents
     every = [need for need in all_needs(root) if need.other in addresses and need.chapter in addresses]
     place, y, labels, part = dict[str, int](), 0, list[str](), None
-    hubs = [row["slug"] for row in rows if row["slug"] in {need.other for need in every}]
+    hubs = [row["slug"] for row in written if row["slug"] in {need.other for need in every}]
     left = LANE * (len(hubs) + 1)
-    for row in rows:
+    for row in written:
         if row["part"] != part:
             part, y = row["part"], y + ROW
             labels.append(f'<text class="part" x="{left}" y="{y - 4}">{escape(part)}</text>')

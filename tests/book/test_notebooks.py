@@ -190,6 +190,7 @@ Double $x$.
 :class: dropdown
 ```
 
+(in-solution)=
 Like SECRET this.
 
 ```{code-cell} ipython3
@@ -210,7 +211,10 @@ Triple it.
 SECRET again.
 ```
 
+(the-end)=
 ## Summary
+
+See {ref}`there <in-solution>`, and {ref}`the end <the-end>`.
 
 ```{code-cell} ipython3
 print(f"slope {needed:.6f}")
@@ -329,7 +333,7 @@ def test_values_macros_and_citations_are_resolved(book):
     assert "1 checked claim" in text and "You need Gaussian integrals." in text
 
 
-def test_links_are_absolute_and_lead_to_what_is_there(book):
+def test_links_to_the_site_are_absolute_and_lead_to_what_is_there(book):
     """Every link to the published site has its page, and every anchor an element of that name."""
     links = [
         link
@@ -338,13 +342,27 @@ def test_links_are_absolute_and_lead_to_what_is_there(book):
     ]
     assert "https://example.org/x_%28y%29" in links
     ours = [link.removeprefix(SITE).partition("#") for link in links if link.startswith(SITE)]
-    assert len(ours) > 15
+    assert len(ours) > 8
     for page, _, anchor in ours:
         path = book / "_build" / "html" / (page or "index.html")
         assert path.is_file(), page
         assert not anchor or f'id="{anchor}"' in path.read_text("utf8"), f"{page}#{anchor}"
     anchors = {anchor for _, _, anchor in ours}
-    assert {"thm-linear", "claim-mini-tanh", "fig-curve", "equation-eq-map", "ex-one", "term-edge-of-chaos"} <= anchors
+    assert {"claim-mini-tanh", "cite-poole2016exponential", "term-edge-of-chaos"} <= anchors
+    assert not {"thm-linear", "fig-curve", "equation-eq-map", "ex-one"} & anchors
+
+
+@pytest.mark.parametrize("variant", ["", "without-solutions"])
+def test_links_to_the_chapter_itself_stay_in_the_notebook(book, variant):
+    text = markdown(read(book, variant))
+    inside, anchors = set(re.findall(r"\]\(#(.*?)\)", text)), re.findall(r'<a id="(.*?)"></a>', text)
+    assert inside == set(anchors) and len(anchors) == len(inside)  # and there is no anchor that nobody needs
+    whole = {"thm-linear", "fig-curve", "equation-eq-map", "ex-one", "tab-phases", "the-end", "in-solution"}
+    assert inside == (whole - {"in-solution"} if variant else whole)
+    assert f"[there]({f'{SITE}{NAME}.html' if variant else ''}#in-solution)" in text  # left out: it is on the site
+    assert '<a id="ex-one"></a>\n\n### Exercise 1.1 (Doubling)' in text
+    assert '<a id="equation-eq-map"></a>\n\n$$\nc^{l+1}' in text
+    assert '<a id="fig-curve"></a>**Fig. 1.1**' in text and '<a id="thm-linear"></a>\n\n> **Theorem 1.1' in text
 
 
 def test_structure_survives_a_markdown_reader(book):
@@ -372,7 +390,7 @@ def test_caption_stands_under_the_cell_that_draws(book):
         for k, cell in enumerate(cells)
         if cell.cell_type == "code" and "A curve" not in cell.source and "lines =" in cell.source
     ]
-    assert cells[drawing + 1].source == r"**Fig. 1.1** The finding: $\phi$ saturates."
+    assert cells[drawing + 1].source == r'<a id="fig-curve"></a>**Fig. 1.1** The finding: $\phi$ saturates.'
 
 
 def test_code_is_that_of_the_chapter_and_has_no_outputs(book):

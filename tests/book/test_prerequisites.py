@@ -4,6 +4,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import prerequisites
+import records
 from generated import chapters
 from prerequisites import Need
 
@@ -28,3 +29,11 @@ def test_picture_has_every_chapter_and_every_need():
     assert "Order and chaos needs Layers as time" in drawn.get("aria-label")
     order = [row["slug"] for row in written]
     assert all(order.index(need.other) < order.index(need.chapter) for need in found)
+
+
+def test_chapters_have_the_numbers_of_the_table_of_contents():
+    rows = chapters(ROOT)
+    written = [row["docname"] for row in rows if row["docname"]]
+    assert [row["number"] for row in rows if row["number"]] == list(range(1, len(written) + 1))
+    assert written == [name for name in records.documents(ROOT) if name in written]
+    assert all((row["number"] is None) == (row["docname"] is None) for row in rows)
