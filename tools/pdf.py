@@ -36,6 +36,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 LEFT_OUT = ".dropdown, details.hide, .headerlink, .claim-link, .dd-explorer img[hidden], script"
 REFERENCES = ("for", "aria-labelledby", "aria-describedby", "aria-controls")
+PAPER: Any = {"prefer_css_page_size": True, "outline": True, "tagged": True}
+NUMBER = "found => document.querySelectorAll('nav a').forEach(a => a.lastChild.textContent = found[a.hash.slice(1)])"
 
 PAGE = """<!DOCTYPE html>
 <html lang="en" data-theme="light" data-mode="light">
@@ -100,10 +102,12 @@ def printed(page: str, part: str, docname: str, numbers: dict[str, int], site: s
         for tag in article.find_all(attrs={name: True}):
             tag[name] = _target(str(tag[name]), docname, numbers, site)
     for image in article.select("img[src]:not([src^='data:'])"):
-        image["src"] = "../html/" + urljoin(docname, str(image["src"]))
+        image["src"] = "html/" + urljoin(docname, str(image["src"]))
     article["id"], article["style"] = mark, f"page: {mark}"
     headings = [heading for heading in article.select("h1, h2") if heading.find_parent(class_="admonition") is None]
-    sections = [(str(heading.find_parent("section")["id"]), heading.get_text()) for heading in headings]
+    for number, heading in enumerate(headings):  # its section may begin on the page before
+        heading["id"] = f"{mark}.{number}"
+    sections = [(str(heading["id"]), heading.get_text()) for heading in headings]
     return Printed(part, sections[0][1], sections, str(article))
 
 
@@ -116,8 +120,8 @@ def _target(link: str, docname: str, numbers: dict[str, int], site: str) -> str:
     return f"#p{number}-{anchor}" if anchor else f"#p{number}"
 
 
-def contents(book: list[Printed], found: dict[str, int]) -> str:
-    """The table of contents, with the numbers of the pages where they are known."""
+def contents(book: list[Printed]) -> str:
+    """The table of contents, with room for the numbers of the pages."""
     lines, part = ["<h1>Contents</h1>"], ""
     for page in book:
         if page.part != part:
@@ -125,8 +129,7 @@ def contents(book: list[Printed], found: dict[str, int]) -> str:
             lines.append(f"<h2>{escape(part)}</h2>")
         for level, (anchor, title) in enumerate(page.sections):
             kind = "section" if level else "chapter"
-            number = found.get(anchor, "")
-            lines.append(f'<p class="{kind}"><a href="#{anchor}">{escape(title)}<span>{number}</span></a></p>')
+            lines.append(f'<p class="{kind}"><a href="#{anchor}">{escape(title)}<span></span></a></p>')
     return "\n".join(lines)
 
 
@@ -143,7 +146,7 @@ def _head(page: str, docname: str) -> str:
     wanted = soup.select("head link[rel=stylesheet], head script[src*=mathjax]")
     for tag in wanted:
         name = "href" if tag.name == "link" else "src"
-        tag[name] = "../html/" + urljoin(docname, str(tag[name]))
+        tag[name] = "html/" + urljoin(docname, str(tag[name]))
     settings = [script for script in soup.select("head script") if "window.MathJax" in (script.string or "")]
     return "\n".join(map(str, [*wanted, *settings]))
 
@@ -155,22 +158,23 @@ def write(root: Path, target: Path, chosen: list[tuple[str, str]]) -> bytes:
     texts = {name: (html / f"{name}.html").read_text("utf8") for _, name in chosen}
     book = [printed(texts[name], part, name, numbers, site) for part, name in chosen]
     values = {"site": site, "version": project["version"], "articles": "\n".join(page.article for page in book)}
+    values["contents"] = contents(book)
     values["head"] = next(_head(text, name) for name, text in texts.items() if "window.MathJax" in text)
     values["style"] = STYLE.read_text("utf8") + "\n".join(
         f"@page p{number} {{ @top-right {{ content: {json.dumps(page.title)}; }} }}"
         for number, page in enumerate(book, 1)
     )
-    long, pdf = target.with_suffix(".html"), b""
-    long.parent.mkdir(parents=True, exist_ok=True)
+    long = html.with_name(f"{target.stem}.html")
+    long.write_text(PAGE.format(**values), "utf8")
+    target.parent.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         view = browser.new_page()
         view.set_default_timeout(600_000)
-        for _ in range(2):
-            long.write_text(PAGE.format(**values, contents=contents(book, places(pdf))), "utf8")
-            view.goto(long.as_uri())
-            view.evaluate("() => MathJax.startup.promise.then(() => document.fonts.ready).then(() => true)")
-            pdf = view.pdf(prefer_css_page_size=True, outline=True, tagged=True)
+        view.goto(long.as_uri())
+        view.evaluate("() => MathJax.startup.promise.then(() => document.fonts.ready).then(() => true)")
+        view.evaluate(NUMBER, places(view.pdf(**PAPER)))
+        pdf = view.pdf(**PAPER)
         browser.close()
     long.unlink()
     target.write_bytes(pdf)

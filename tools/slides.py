@@ -29,7 +29,6 @@ import records
 from bookfiles import in_a_part
 
 PROJECT = Path(__file__).resolve().parents[1]
-STYLE = Path(__file__).parent / "slides"  # slides.css and slides.js
 
 LEFT_OUT = ".exercise, .solution, .dropdown, details, .cell_input, .headerlink, .claim-link"
 FIGURE, CLAIM = "figure, .dd-explorer", ".claim"
@@ -177,7 +176,8 @@ def write(root: Path, target: Path, docnames: Iterable[str]) -> list[Path]:
     style = '<link rel="stylesheet" href="slides.css">'
     (target / "index.html").write_text(PAGE.format(title="Slides", head=style, body=body), "utf8")
     shutil.copytree(html / "_static" / "mathjax", target / "mathjax")
-    shutil.copytree(STYLE, target, dirs_exist_ok=True)
+    for suffix in (".css", ".js"):
+        shutil.copy(Path(__file__).with_suffix(suffix), target)
     (target / "reveal").mkdir()
     for part in importlib.metadata.distribution("sphinx-revealjs").files or []:
         if re.search(r"revealjs/(dist/(reset\.css|reveal\.css|reveal\.js)|LICENSE)$", str(part)):

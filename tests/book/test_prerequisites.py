@@ -1,5 +1,6 @@
 """The picture of which chapter needs which says what the heads of the chapters say."""
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -28,3 +29,15 @@ def test_picture_has_every_chapter_and_every_need():
     assert "Order and chaos needs Layers as time" in drawn.get("aria-label")
     order = [row["slug"] for row in written]
     assert all(order.index(need.other) < order.index(need.chapter) for need in found)
+
+
+def test_plans_of_lectures_have_what_a_chapter_needs_before_it():
+    found = [(need.chapter, need.other) for need in prerequisites.all_needs(ROOT) if not need.helps]
+    written = {row["slug"] for row in chapters(ROOT) if row["docname"]}
+    text = (ROOT / "book" / "teaching.md").read_text("utf8")
+    plans = dict(re.findall(r"^## (Two|Six|Twelve) lectures\n(.*?)(?=^## )", text, flags=re.M | re.S))
+    orders = {name: re.findall(r"\{ref\}`([\w-]+)`", plan) for name, plan in plans.items()}
+    assert [len(re.findall(r"^\| \d", plan, flags=re.M)) for plan in plans.values()] == [2, 6, 12]
+    assert set(orders["Twelve"]) == written
+    for order in orders.values():
+        assert all(order.index(other) < order.index(chapter) for chapter, other in found if chapter in order)
