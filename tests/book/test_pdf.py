@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import browser
 import pdf
 import pdf_text
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "_build" / "html"
@@ -79,3 +82,21 @@ def test_no_figure_is_cut(paper):
     for page in paper:
         for left, bottom, right, top in page.images.values():
             assert left >= 0 and bottom >= 0 and right <= page.size[0] and top <= page.size[1]
+
+
+def test_a_cut_figure_would_be_found():
+    picture = f'<img src="data:image/png;base64,{base64.b64encode(_png()).decode()}"'
+    with browser.chromium() as chromium:
+        view = chromium.new_page()
+        view.set_content(f'{picture} style="width: 10mm; height: 400mm">')
+        found = pdf_text.pages(view.pdf(**pdf.PAPER))
+    shown = [number for page in found for number in page.images]
+    assert (
+        len(shown) == 2 and len(set(shown)) == 1 and min(box[1] for page in found for box in page.images.values()) < 0
+    )
+
+
+def _png() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(file, "PNG")
+    return file.getvalue()
