@@ -1,8 +1,8 @@
-# make book · test · serve · data · results · notebooks · chapter · mutants · bench · lint · check-all · clean
+# make book · test · serve · data · results · notebooks · slides · pdf · chapter · mutants · bench · lint · check-all · clean
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: environment book test serve data results notebooks chapter mutants bench lint check-all clean
+.PHONY: environment book test serve data results notebooks slides pdf chapter mutants bench lint check-all clean
 .DEFAULT_GOAL := book
 
 environment:
@@ -28,6 +28,13 @@ results: environment
 
 notebooks: book
 	@$(PY) tools/notebooks.py
+
+slides: book
+	@$(PY) tools/slides.py
+
+# by Chromium: apt install chromium
+pdf: book
+	@$(PY) tools/pdf.py
 
 # make chapter NAME=my-chapter [PART=folder] [TITLE="My chapter"] begins it, or says what it lacks; without NAME, what any lacks
 chapter: environment
