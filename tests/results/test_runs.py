@@ -67,7 +67,7 @@ def test_cluster_that_loses_a_worker_stores_the_same_numbers_of_a_whole_run(fold
 def test_workers_that_see_another_folder_are_an_error(folder, monkeypatch):
     few(monkeypatch, POINTS)
     monkeypatch.setattr("deepdynamics.results.runs._Keep.__call__", lambda self, point: True)
-    with pytest.raises(FileNotFoundError, match="3 finished cells are not in .*: a folder that every worker sees"):
+    with pytest.raises(FileNotFoundError, match=r"3 finished cells are not in .*: a folder that every worker sees"):
         results.store(KEY, folder / "keep")
 
 

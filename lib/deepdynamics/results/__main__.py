@@ -1,7 +1,7 @@
 """`python -m deepdynamics.results cnn-jacobian`: compute and store the results of a chapter, resuming what was
-interrupted; without a chapter, of all. With `--workers 8`, by so many processes; with `--cluster local`, by a cluster of
-dask on this machine; with `--cluster tcp://ADDRESS:8786`, by one that runs, whose workers (`dask worker ADDRESS:8786
---nthreads 1`) have this library and see the folder `--keep`.
+interrupted; without a chapter, of all. With `--workers 8`, by so many processes; with `--cluster local`, by a cluster
+of dask on this machine; with `--cluster tcp://ADDRESS:8786`, by one that runs, whose workers
+(`dask worker tcp://ADDRESS:8786 --nthreads 1`) have this library and see the folder `--keep`.
 
 `python -m deepdynamics.results verify [KEY ...]`: compute the check cells of stored results again and write what was
 compared to `verified.json`; without a key, of all that are neither current nor verified, one after the other, so that
@@ -49,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for key in (key for chapter in options.what or EXPERIMENTS for key in EXPERIMENTS[chapter]):
             print(key, flush=True)
             start = time.perf_counter()
-            backend = "dask" if client else "loky"
+            keep = options.keep.resolve() / key
             path = results.store(
-                key, options.keep.resolve() / key, workers=options.workers, backend=backend, client=client
+                key, keep, workers=options.workers, backend="dask" if client else "loky", client=client
             )
             print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
     return 0
