@@ -13,7 +13,7 @@ def minutes(provenance: dict[str, Any]) -> str:
     if "cpu_seconds" in provenance:
         return f"{max(1, round(provenance['cpu_seconds'] / 60))}"
     seconds = provenance.get("seconds_of_the_triplets") or provenance.get("seconds_since_resumed") or 0
-    return f"at least {seconds / 60:.0f}" if seconds >= 60 else "–"
+    return f"≥ {seconds / 60:.0f}" if seconds >= 60 else "–"
 
 
 class LargeRuns(Generated):

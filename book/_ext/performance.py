@@ -44,7 +44,7 @@ def programs(root: Path) -> dict[str, str]:
 
 def comparisons(rows: list[dict[str, Any]]) -> list[str]:
     """Lines of a table: ours, the peer, its time over ours with the spread, accuracy, memory."""
-    lines = ["| routine | time | peer | its time over ours | accuracy | memory |", "|---|--:|---|--:|---|--:|"]
+    lines = ["| routine | our time | peer | its time over ours | accuracy | memory |", "|---|--:|---|--:|---|--:|"]
     for row in rows:
         ratio = f"{number(row['ratio'])} ×"
         if row["spread"]:
