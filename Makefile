@@ -23,8 +23,9 @@ serve: book
 data: environment
 	@$(PY) -m deepdynamics.data fetch
 
+# make results [CHAPTER=ntk] [WORKERS=8] [CLUSTER=local or tcp://address:8786] [KEEP=folder]; interrupted, it goes on where it was
 results: environment
-	@$(PY) -m deepdynamics.results $(CHAPTER)
+	@$(PY) -m deepdynamics.results $(CHAPTER) $(if $(WORKERS),--workers $(WORKERS)) $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(KEEP),--keep $(KEEP))
 
 notebooks: book
 	@$(PY) tools/notebooks.py
@@ -44,6 +45,7 @@ chapter: environment
 mutants: environment
 	@$(PY) tools/mutants.py
 
+# every benchmark beside its peers; what they find goes to book/results/benchmarks.json, and to the page on performance
 bench: environment
 	@$(PYTHON) tools/environment.py bench
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file || exit 1; done
