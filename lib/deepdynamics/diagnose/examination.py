@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -21,10 +22,9 @@ from deepdynamics.diagnose.report import Report
 from deepdynamics.diagnose.signals import random_readout, watched
 from deepdynamics.diagnose.spectrum import spectrum_at
 
-__all__ = ["diagnose"]
+__all__ = ["diagnose", "examined"]
 
 
-@torch.inference_mode(False)
 def diagnose(
     model: nn.Module,
     x: Numbers,
@@ -52,6 +52,24 @@ def diagnose(
     >>> report.rates.loss, [layer.role for layer in report.layers]
     ('cross_entropy', ['weights', 'activation', 'weights'])
     """
+    return examined(model, x, target=target, learning_rate=learning_rate, memory=memory)
+
+
+@torch.inference_mode(False)
+def examined(
+    model: nn.Module,
+    x: Numbers,
+    *,
+    target: Numbers | None = None,
+    learning_rate: float | None = None,
+    memory: float = 1e9,
+    parts: Collection[str] = ("spectrum", "rates"),
+) -> Report:
+    """:func:`diagnose`, with those of the slower ``parts`` that are asked for.
+
+    >>> examined(nn.Linear(4, 3), torch.randn(6, 4), parts=()).rates is None
+    True
+    """
     X = samples("x", x, model)
     rate = None if learning_rate is None else number("learning_rate", learning_rate, positive)
     number("memory", memory, positive)
@@ -60,18 +78,20 @@ def diagnose(
     network = opened(model, X)
     loss, wanted = _loss(target, X, network)
     notes: list[str] = []
-    with bar(3, "diagnose", leave=False) as shown:
+    spectrum, rates = None, None
+    with bar(1 + len(parts), "diagnose", leave=False) as shown:
         report = _signals(model, network, X, loss, wanted, memory, notes)
         shown.update()
-        spectrum, note = spectrum_at(model, X[0])
-        notes.append(note)
-        shown.update()
-        rates, note = rates_at(model, X, loss, memory)
-        notes.append(note)
-        shown.update()
-    report = replace(
-        report, spectrum=spectrum, rates=rates, learning_rate=rate, notes=tuple(note for note in notes if note)
-    )
+        if "spectrum" in parts:
+            spectrum, note = spectrum_at(model, X[0])
+            notes.append(note)
+            shown.update()
+        if "rates" in parts:
+            rates, note = rates_at(model, X, loss, memory)
+            notes.append(note)
+            shown.update()
+    kept = tuple(note for note in notes if note)
+    report = replace(report, spectrum=spectrum, rates=rates, learning_rate=rate, notes=kept)
     return replace(report, findings=findings(report))
 
 

@@ -160,7 +160,7 @@ def nearest_mean_field(records: Sequence[Record]) -> MeanFieldFit | None:
 
 def main_way(records: Sequence[Record]) -> list[Record]:
     """The signal outside residual branches after each layer: outputs of weights, of the normalisation that follows
-    them at once, and of residual sums."""
+    them at once, and of residual sums and gates."""
     return [
         record
         for record in records
@@ -168,7 +168,7 @@ def main_way(records: Sequence[Record]) -> list[Record]:
         and (
             (record.role == "weights" and not record.normalised)
             or (record.role == "normalisation" and record.source is not None and record.source.role == "weights")
-            or record.role == "sum"
+            or record.role in ("sum", "product")
             or (record.role == "other" and record.units > 0)
         )
     ]

@@ -17,8 +17,9 @@ __all__ = ["Block", "Finding", "Layer", "MeanFieldFit", "Rates", "Report", "Spec
 class Layer:
     """One operation of the network, in the order in which they run; nan for what does not apply or is not known.
 
-    ``role``: "weights", "activation", "normalisation", "sum" (of a residual branch and what went past it) or "other".
-    ``branch``: "" on the main way, "branch k" or "skip k" on the two sides of the k-th sum. ``q``: mean square of its
+    ``role``: "weights", "activation", "normalisation", "sum" (of a residual branch and what went past it), "product"
+    (of a gate and what it acts on) or "other". ``branch``: "" on the main way, "branch k" or "skip k", "gate k" or
+    "factor k" on the two sides of the k-th sum or product; the side with more weights is the branch, or the gate. ``q``: mean square of its
     output over units and inputs; ``correlation``: mean of ⟨h_a, h_b⟩/(‖h_a‖‖h_b‖) over pairs of inputs; ``gradient``:
     root mean square over inputs of ‖∂E/∂h‖. Errors are standard errors over inputs. Of activations: ``saturation``,
     the share of slopes below a tenth of the steepest, where both ends are flat, and ``dead``, the share of units with

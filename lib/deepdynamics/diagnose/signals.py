@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,8 @@ _ACTIVATIONS = (
 _OTHERS = ("gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell")
 _ATTENTION = ("multi_head_attention_forward", "scaled_dot_product_attention")
 _SUMS = ("add", "__add__", "__iadd__", "__radd__")
+_PRODUCTS = ("mul", "multiply", "__mul__", "__imul__", "__rmul__")
+_SIDES = {"sum": ("branch", "skip"), "product": ("gate", "factor")}
 SATURATING = ("tanh", "sigmoid", "hardtanh", "hardsigmoid", "softsign", "erf", "special_erf")
 _FLAT = 0.1  # a slope below this share of the steepest one is flat
 _RESHAPES = ("View", "UnsafeView", "Reshape", "Permute", "Transpose", "T", "Squeeze", "Unsqueeze", "Alias", "Clone")
@@ -76,9 +79,7 @@ class Watched:
     inputs: int
 
 
-def watched(
-    model: nn.Module, network: Network, X: Tensor, error: Callable[[Tensor], Tensor], memory: float
-) -> Watched:
+def watched(model: nn.Module, network: Network, X: Tensor, error: Callable[[Tensor], Tensor], memory: float) -> Watched:
     """``network``, which is ``model``, at the samples X and back from ``error``, a sum over samples of a function of
     their outputs (n, C). As many samples are taken as autograd's graph leaves room for in ``memory`` bytes.
 
@@ -92,7 +93,10 @@ def watched(
     watches = []
     for part in [X] if network.together else [x[None] for x in X]:
         watch = _Watch(model, alone=not network.together)
-        with network.recording(), watch.following():
+        with network.recording(), watch.following(), warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="Using `torch.compile"
+            )  # which is a module that is called as well
             inputs = part.clone()
             if inputs.is_floating_point():
                 inputs.requires_grad_()
@@ -124,7 +128,7 @@ class _Watch(TorchFunctionMode):
         self.stack: list[dict[str, Any]] = []
         self.called: list[dict[str, Any]] = []
         self.inputs: Tensor | None = None
-        self.sums, self.last = 0, True
+        self.meetings, self.last = 0, True
         self.seen: dict[str, int] = {}
 
     @contextlib.contextmanager
@@ -167,8 +171,8 @@ class _Watch(TorchFunctionMode):
         role = _role(kind)
         if role is None or not args or not isinstance(args[0], Tensor) or not torch.is_grad_enabled():
             return func(*args, **kwargs)
-        if role == "sum":
-            return self._sum(func, args, kwargs)
+        if role in ("sum", "product"):
+            return self._meeting(func, role, args, kwargs)
         return self._operation(func, kind, role, args, kwargs)
 
     def _operation(self, func: Any, kind: str, role: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -191,26 +195,28 @@ class _Watch(TorchFunctionMode):
             self._after(record, output)
         return value
 
-    def _sum(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    def _meeting(self, func: Any, role: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """A sum or a product of two signals that have parted."""
         a, b = args[0], args[1] if len(args) > 1 else None
         sides = None
-        if isinstance(b, Tensor) and a.shape == b.shape and a.grad_fn is not None and b.grad_fn is not None:
-            sides = self._sides(a.grad_fn, b.grad_fn)
+        if isinstance(b, Tensor) and a.grad_fn is not None and b.grad_fn is not None:
+            alike = a.shape == b.shape or (role == "product" and a.ndim == b.ndim)
+            sides = self._sides(a.grad_fn, b.grad_fn, role) if alike else None
         value = func(*args, **kwargs)
         if sides is not None and isinstance(value, Tensor):
-            self.sums += 1
-            for label, nodes in zip(("branch", "skip"), sides, strict=True):
+            self.meetings += 1
+            for label, nodes in zip(_SIDES[role], sides, strict=True):
                 for record in self.records:
                     if record.node in nodes and not record.branch:
-                        record.branch = f"{label} {self.sums}"
-            if self.stack:
+                        record.branch = f"{label} {self.meetings}"
+            if self.stack and role == "sum":
                 self.stack[-1]["sums"] += 1
-            self._after(Record(self._name("sum"), "sum", "sum"), value)
+            self._after(Record(self._name(role), role, role), value)
         return value
 
-    def _sides(self, a: Any, b: Any) -> tuple[set[Any], set[Any]] | None:
-        """The nodes that lead to one of two terms only, the branch with more weights first; None where the terms have
-        no common origin or neither has weights of its own."""
+    def _sides(self, a: Any, b: Any, role: str) -> tuple[set[Any], set[Any]] | None:
+        """The nodes that lead to one of two terms only, the side with more weights first; None where the terms have no
+        common origin, neither has weights of its own, or both terms of a sum have as many."""
         first, second = _ancestors(a), _ancestors(b)
         common = first & second
         if not any("AccumulateGrad" not in type(node).__name__ or self._is_input(node) for node in common):
@@ -218,9 +224,9 @@ class _Watch(TorchFunctionMode):
         sides = first - common, second - common
         weights = [record.node for record in self.records if record.role in ("weights", "other")]
         counts = [sum(node in side for node in weights) for side in sides]
-        if max(counts) == 0 or counts[0] == counts[1]:
+        if max(counts) == 0 or (role == "sum" and counts[0] == counts[1]):
             return None
-        return sides if counts[0] > counts[1] else sides[::-1]
+        return sides if counts[0] >= counts[1] else sides[::-1]
 
     def _is_input(self, node: Any) -> bool:
         return self.inputs is not None and getattr(node, "variable", None) is self.inputs
@@ -284,6 +290,7 @@ def _role(kind: str) -> str | None:
         ("activation", _ACTIVATIONS),
         ("normalisation", _NORMALISATIONS),
         ("sum", _SUMS),
+        ("product", _PRODUCTS),
         ("other", (*_OTHERS, *_ATTENTION)),
     ):
         if kind in kinds:

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from deepdynamics.diagnose.report import Spectrum
 from deepdynamics.directions import KINDS, known_tangents
 from deepdynamics.jacobian import NotConverged, share_inside, spectral_sums, top_singular
+from deepdynamics.jacobian.inputs import at_input
 
 __all__ = ["spectrum_at"]
 
-_LEADING, _PROBES, _TOL = 5, 16, 1e-3
+_LEADING, _PROBES, _TOL = 3, 8, 0.03  # values are right to about the square of the residual
 
 
 def spectrum_at(model: nn.Module, x: Tensor) -> tuple[Spectrum | None, str]:
@@ -24,7 +25,7 @@ def spectrum_at(model: nn.Module, x: Tensor) -> tuple[Spectrum | None, str]:
         return None, "Inputs are integers: there is no Jacobian from input to output."
     try:
         sums = spectral_sums(model, x, probes=_PROBES)
-        out = _outputs(model, x)
+        out = at_input(model, x).value.numel()
         found = top_singular(model, x, min(_LEADING, out, x.numel()), tol=_TOL)
     except (ValueError, NotConverged) as reason:
         return None, f"The Jacobian's spectrum is not known: {reason}"
@@ -40,12 +41,6 @@ def spectrum_at(model: nn.Module, x: Tensor) -> tuple[Spectrum | None, str]:
         ),
         "",
     )
-
-
-def _outputs(model: nn.Module, x: Tensor) -> int:
-    from deepdynamics.jacobian.inputs import at_input
-
-    return at_input(model, x).value.numel()
 
 
 def _tangent_shares(V: Tensor, x: Tensor) -> dict[str, float] | None:

@@ -58,6 +58,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "fisher-isometry.architectures": "fisher_isometry.architectures",
     },
     "ntk": {"ntk.training": "ntk.training", "ntk.scale": "ntk.scale", "ntk.widths": "ntk.widths"},
+    "every-lens": {"every-lens.faults": "every_lens.faults"},
 }
 
 
