@@ -18,14 +18,18 @@ class Layer:
     """One operation of the network, in the order in which they run; nan for what does not apply or is not known.
 
     ``role``: "weights", "activation", "normalisation", "sum" (of a residual branch and what went past it), "product"
-    (of a gate and what it acts on) or "other". ``branch``: "" on the main way, "branch k" or "skip k", "gate k" or
-    "factor k" on the two sides of the k-th sum or product; the side with more weights is the branch, or the gate. ``q``: mean square of its
-    output over units and inputs; ``correlation``: mean of ⟨h_a, h_b⟩/(‖h_a‖‖h_b‖) over pairs of inputs; ``gradient``:
-    root mean square over inputs of ‖∂E/∂h‖. Errors are standard errors over inputs. Of activations: ``saturation``,
-    the share of slopes below a tenth of the steepest, where both ends are flat, and ``dead``, the share of units with
-    one value at all inputs and positions. Of weights: their variances σ_w² = n_in · mean W² and σ_b² = mean b²; where
-    they act on an activation (or on the input), what mean field theory expects of ``q`` and ``correlation``, and
-    ``chi``, the gain of a squared gradient on its way back through both, measured and as it expects.
+    (of a gate and what it acts on) or "other". ``branch``: "" outside, "branch k" or "skip k", "gate k" or "factor k"
+    on the two sides of the k-th sum or product; the side with more weights is the branch, or the gate. ``on_main``:
+    whether it belongs to the main way, the signal outside branches after each layer.
+
+    ``q``: mean square of its output over units and inputs; ``correlation``: mean of ⟨h_a, h_b⟩/(‖h_a‖‖h_b‖) over pairs
+    of inputs; ``gradient``: root mean square over inputs of ‖∂E/∂h‖. Errors are standard errors over inputs.
+
+    Of activations: ``saturation``, the share of slopes below a tenth of the one at 0, where both ends are flat, and
+    ``dead``, the share of units with one value at all inputs and positions. Of weights: ``weight_var`` = n_in · mean W²
+    and ``bias_var`` = mean b²; where they act on an activation (or on the input), what mean field theory expects of
+    ``q`` and ``correlation``, and ``chi``, the gain of a squared gradient on its way back through both, measured and as
+    it expects.
 
     >>> Layer("0", "linear", "weights").branch
     ''
@@ -186,8 +190,8 @@ class Report:
     """A diagnosis, as :func:`deepdynamics.diagnose.diagnose` makes it.
 
     ``q_input``, ``correlation_input``: of the inputs themselves; ``repeated``: how many inputs equal an earlier one.
-    ``signal``, ``gradient``: trends of log q and of log ‖∂E/∂h‖²; ``merging``: of log(1 − correlation), from the inputs
-    on. ``spectrum``, ``rates``, ``mean_field``: None where they are not known, and ``notes`` says why.
+    Trends: ``signal`` of log q, ``gradient`` of log ‖∂E/∂h‖² from the last hidden layer back to the first, ``merging``
+    of log(1 − correlation) from the inputs on. ``spectrum``, ``rates``, ``mean_field``: None where they are not known, and ``notes`` says why.
 
     >>> from torch import nn, randn
     >>> from deepdynamics.diagnose import diagnose
@@ -250,9 +254,8 @@ class Report:
             ("two inputs", self.merging, "log (1 − correlation)"),
         ):
             if trend is not None:
-                sign = -1 if name == "gradient" else 1
-                change = sign * trend.change
-                rows.append((name, f"{text} changes by {change:.2g} ± {trend.error:.1g} over {trend.layers} layers"))
+                change = f"{trend.change:.2g} ± {trend.error:.1g}"
+                rows.append((name, f"{text} changes by {change} over {trend.layers} layers"))
         if (near := self.mean_field) is not None:
             rows.append(
                 (

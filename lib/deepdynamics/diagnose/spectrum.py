@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from deepdynamics.diagnose.report import Spectrum
@@ -18,6 +17,7 @@ _LEADING, _PROBES, _TOL = 3, 8, 0.03  # values are right to about the square of 
 def spectrum_at(model: nn.Module, x: Tensor) -> tuple[Spectrum | None, str]:
     """The spectrum at one input x, without a batch axis; None and the reason where it is not known.
 
+    >>> import torch
     >>> spectrum_at(nn.Linear(3, 2, bias=False), torch.ones(3))[0].random_share
     0.6666666666666666
     """
