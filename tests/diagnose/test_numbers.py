@@ -1,5 +1,6 @@
 """Every number of a diagnosis against a dense computation, on networks small enough for one."""
 
+import itertools
 import math
 
 import numpy as np
@@ -22,7 +23,7 @@ def normal(*shape, seed=0, dtype=F64):
 
 def perceptron(phi=nn.Tanh, widths=(5, 7, 6, 4, 3), seed=0):
     parts = []
-    for k, (n_in, n_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for k, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
         layer = nn.Linear(n_in, n_out, dtype=F64)
         layer.weight.data = normal(n_out, n_in, seed=seed + k) / math.sqrt(n_in)
         layer.bias.data = 0.1 * normal(n_out, seed=seed + 50 + k)
@@ -68,11 +69,11 @@ def test_gradients_are_those_of_the_error(target):
 
 
 def test_the_spectrum_is_that_of_the_dense_jacobian():
-    net, x = nn.Sequential(nn.Conv2d(1, 4, 3, dtype=F64), nn.Tanh(), nn.Flatten(), nn.Linear(64, 5, dtype=F64)), None
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, dtype=F64), nn.Tanh(), nn.Flatten(), nn.Linear(64, 5, dtype=F64))
     x = normal(3, 1, 6, 6)
     report = diagnose(net, x)
     J = jacobian.jacobian(net, x[0])
-    U, s, Vh = torch.linalg.svd(J, full_matrices=False)
+    _, s, Vh = torch.linalg.svd(J, full_matrices=False)
     # Values are right to the square of the residual, vectors to the residual over the gap.
     np.testing.assert_allclose(report.spectrum.values, s[:3], rtol=3 * report.spectrum.residual**2 + 1e-9)
     exact = float((s**2).sum() ** 2 / (s**4).sum())

@@ -139,7 +139,7 @@ def _signals(
         q_input=float(np.diagonal(gram).mean()),
         correlation_input=correlation(gram)[0],
         repeated=_repeated(X),
-        layers=layers(records, gram),
+        layers=layers(records, gram, differ=_repeated(X[: found.inputs]) < found.inputs - 1),
         blocks=tuple(found.blocks),
         signal=signal,
         gradient=gradient,

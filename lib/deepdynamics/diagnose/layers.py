@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from deepdynamics import activations
 from deepdynamics._checks import Array
@@ -41,8 +43,8 @@ def _mean_correlation(gram: Array) -> float:
     return float(min((c.sum() - np.trace(c)) / (n * (n - 1)), 1.0))
 
 
-def _jackknife(statistic: Callable[[Array], float], n: int) -> tuple[float, float]:
-    everything = np.arange(n)
+def _jackknife(statistic: Callable[[NDArray[np.int_]], float], n: int) -> tuple[float, float]:
+    everything: NDArray[np.int_] = np.arange(n)
     value = statistic(everything)
     if n < 3 or not math.isfinite(value):
         return value, math.nan
@@ -50,10 +52,17 @@ def _jackknife(statistic: Callable[[Array], float], n: int) -> tuple[float, floa
     return value, float(math.sqrt((n - 1) * without.var()))
 
 
-def layers(records: Sequence[Record], input_gram: Array) -> tuple[Layer, ...]:
-    """One :class:`Layer` a record."""
+def layers(records: Sequence[Record], input_gram: Array, *, differ: bool) -> tuple[Layer, ...]:
+    """One :class:`Layer` a record; ``differ``: whether two inputs do, without which no unit is known to be dead.
+
+    >>> record = Record("0", "linear", "weights", gram=np.array([[2.0, 1.0], [1.0, 2.0]]), gradients=[4.0, 4.0])
+    >>> (layer,) = layers([record], np.eye(2), differ=True)
+    >>> layer.q, round(layer.correlation, 12), layer.gradient
+    (2.0, 0.5, 2.0)
+    """
     on_main = {id(record) for record in main_way(records)}
-    return tuple(_layer(record, input_gram, id(record) in on_main) for record in records)
+    found = (_layer(record, input_gram, id(record) in on_main) for record in records)
+    return tuple(layer if differ else replace(layer, dead=math.nan) for layer in found)
 
 
 def _layer(record: Record, input_gram: Array, on_main: bool) -> Layer:
@@ -133,7 +142,12 @@ def _expected(record: Record, input_gram: Array) -> tuple[float, float, float, f
 
 def nearest_mean_field(records: Sequence[Record]) -> MeanFieldFit | None:
     """The random network whose activation is the commonest one before weights, with their mean variances; None where
-    no layer is one that theory knows, nan for what needs a fixed point where lengths have none."""
+    no layer is one that theory knows, nan for what needs a fixed point where lengths have none.
+
+    >>> tanh = Record("1", "tanh", "activation", function=torch.tanh)
+    >>> nearest_mean_field([Record("2", "linear", "weights", source=tanh, variances=(0.5, 0.0))]).phase
+    'ordered'
+    """
     found = []
     for record in records:
         source = record.source
@@ -160,7 +174,11 @@ def nearest_mean_field(records: Sequence[Record]) -> MeanFieldFit | None:
 
 def main_way(records: Sequence[Record]) -> list[Record]:
     """The signal outside residual branches after each layer: outputs of weights, of the normalisation that follows
-    them at once, and of residual sums and gates."""
+    them at once, and of residual sums and gates.
+
+    >>> [record.name for record in main_way([Record("a", "linear", "weights"), Record("b", "tanh", "activation")])]
+    ['a']
+    """
     return [
         record
         for record in records
@@ -179,6 +197,11 @@ def trends(records: Sequence[Record], input_gram: Array) -> tuple[Trend | None, 
     the first, and log(1 − correlation) from the inputs to the last; None where there are fewer than two such layers.
 
     The last layer of the main way is the readout and is left out: pooling and its own width set its scale.
+
+    >>> made = [Record(str(k), "linear", "weights", gram=np.eye(2) / 2**k, gradients=[1.0, 1.0]) for k in range(4)]
+    >>> signal, gradient, merging = trends(made, np.eye(2))
+    >>> round(signal.change / math.log(2), 12), gradient.change, merging.change
+    (-2.0, 0.0, 0.0)
     """
     hidden = main_way(records)[:-1]
     if len(hidden) < 2:
@@ -189,7 +212,7 @@ def trends(records: Sequence[Record], input_gram: Array) -> tuple[Trend | None, 
     gradient = _change(np.array(last.gradients), np.array(first.gradients), steps)
     start = input_gram if np.isfinite(input_gram).all() else first.gram
 
-    def merging(kept: Array) -> float:
+    def merging(kept: NDArray[np.int_]) -> float:
         before, after = (1 - _mean_correlation(gram[np.ix_(kept, kept)]) for gram in (start, last.gram))
         if not before > 1e-6 or not math.isfinite(after):
             return math.nan

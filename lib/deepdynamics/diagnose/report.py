@@ -191,7 +191,8 @@ class Report:
 
     ``q_input``, ``correlation_input``: of the inputs themselves; ``repeated``: how many inputs equal an earlier one.
     Trends: ``signal`` of log q, ``gradient`` of log ‖∂E/∂h‖² from the last hidden layer back to the first, ``merging``
-    of log(1 − correlation) from the inputs on. ``spectrum``, ``rates``, ``mean_field``: None where they are not known, and ``notes`` says why.
+    of log(1 − correlation) from the inputs on. ``spectrum``, ``rates``, ``mean_field``: None where they are not known,
+    and ``notes`` says why.
 
     >>> from torch import nn, randn
     >>> from deepdynamics.diagnose import diagnose
@@ -228,7 +229,13 @@ class Report:
         return pd.DataFrame(rows, columns=columns).set_index("name")
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as numbers, text, lists and dictionaries that JSON can hold; None for nan and infinite numbers."""
+        """All of it as numbers, text, lists and dictionaries that JSON can hold; None for nan and infinite numbers.
+
+        >>> from torch import nn, ones
+        >>> from deepdynamics.diagnose import diagnose
+        >>> diagnose(nn.Linear(2, 1), ones(1, 2)).to_dict()["layers"][0]["correlation"] is None
+        True
+        """
         found = asdict(self)
         if self.rates is not None:
             found["rates"] |= {"rate_one": self.rates.rate_one, "rate_batch": self.rates.rate_batch}

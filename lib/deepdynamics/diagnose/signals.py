@@ -45,7 +45,11 @@ _RESHAPES = ("View", "UnsafeView", "Reshape", "Permute", "Transpose", "T", "Sque
 
 @dataclass
 class Record:
-    """One operation: its numbers for each input (n,), the Gram matrix (n, n) of its outputs, and whence it came."""
+    """One operation: its numbers for each input (n,), the Gram matrix (n, n) of its outputs, and whence it came.
+
+    >>> Record("0", "linear", "weights").gradients
+    []
+    """
 
     name: str
     kind: str
@@ -72,7 +76,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Watched:
-    """The records of all operations, the blocks, and how many inputs were watched."""
+    """The records of all operations, the blocks, and how many inputs were watched.
+
+    >>> Watched([], [], 3).inputs
+    3
+    """
 
     records: list[Record]
     blocks: list[Block]

@@ -7,17 +7,17 @@ cannot be planted, or the number is not known.
 
 The thresholds were fixed on the fourteen architectures of `networks.CALIBRATION`, healthy, of which none is in the
 table: one and a half times the largest statistic of their seventy networks, rounded up (changes to a whole number,
-shares to a twentieth). The others are argued. "Repeated inputs" and "missing skip" are counts, and one is enough. "Input
-scale", e⁷ ≈ 1,100 in mean square on either side of 1, lets images pass that have norm 1 or values from 0 to 1 or are
-standardised, and stops bytes. "Learning rate": 2 times 2/λ_max, because between 2/λ_max and 4/λ_max a network with a
-squared error can still catch itself, its curvature falling (Lewkowycz et al. 2020, arXiv:2003.02218).
+shares to a twentieth). The others are argued. "Repeated inputs" and "missing skip" are counts, and one is enough.
+"Input scale", e⁷ ≈ 1,100 in mean square on either side of 1, lets images pass that have norm 1 or values from 0 to 1 or
+are standardised, and stops bytes. "Learning rate": 2 times 2/λ_max, because between 2/λ_max and 4/λ_max a network with
+a squared error can still catch itself, its curvature falling (Lewkowycz et al. 2020, arXiv:2003.02218).
 
 ``learnt``: the loss on 512 images after 40 steps of Adam at 10⁻³ (batches of 64) over that before: whether a fault
-harms at all. ``bound``: 2/λ_max of the healthy network's 24 images, ``bound_one`` that of the first; ``growth``: the rate
-at which full-batch gradient descent on them makes the loss exceed its start within 30 steps: the middle of a bracket
-of factor √2, from bound/8 on; NaN where it is not below 128 bound. "rate too high" is twice ``growth``, and the healthy
-networks are judged at a quarter of it, so that the finding is held against what happens, not against the bound it
-looks at; what it says of rates between these two is not asked.
+harms at all. ``bound``: 2/λ_max of the healthy network's 24 images, ``bound_one`` that of the first; ``growth``: the
+rate at which full-batch gradient descent on them makes the loss exceed its start within 30 steps: the middle of a
+bracket of factor √2, from bound/8 on; NaN where it is not below 128 bound. "rate too high" is twice ``growth``, and
+the healthy networks are judged at a quarter of it, so that the finding is held against what happens, not against the
+bound it looks at; what it says of rates between these two is not asked.
 
     stored = results.load(faults.KEY)
     stored.statistic > xarray.DataArray(list(THRESHOLDS.values()), {"kind": list(THRESHOLDS)})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from sklearn.datasets import load_digits
@@ -221,9 +222,9 @@ def _weighted(net: nn.Module) -> list[nn.Linear | nn.Conv2d]:
 
 
 def _draw(module: nn.Linear | nn.Conv2d, weight_var: float, law: str, draw: torch.Generator) -> None:
-    weight = module.weight
-    if module.bias is not None:
-        module.bias.zero_()
+    weight, bias = module.weight, module.bias
+    assert bias is not None
+    bias.zero_()
     if law == "orthogonal" and weight.ndim == 4:
         delta_orthogonal_(weight, weight_var=weight_var, seed=draw)
     elif law == "orthogonal":
@@ -232,7 +233,7 @@ def _draw(module: nn.Linear | nn.Conv2d, weight_var: float, law: str, draw: torc
         fan_in = weight[0].numel()
         weight.normal_(generator=draw).mul_(math.sqrt(weight_var / fan_in))
     if law == "centred" and module.in_features != 64:  # units have the mean 1/2
-        module.bias.copy_(-weight.sum(1) / 2)
+        bias.copy_(-weight.sum(1) / 2)
 
 
 def _take_statistics(net: nn.Module, X: Tensor) -> None:
@@ -288,9 +289,8 @@ def plant(fault: str, net: nn.Sequential, X: Tensor, seed: int) -> Tensor | None
                 module.weight.mul_(2.0 if fault == "weights × 2" else 0.5)
         elif fault == "dead layer":
             middle = _before_activation(net)
-            middle.weight.zero_()
-            if middle.bias is not None:
-                middle.bias.zero_()
+            for parameter in middle.parameters():
+                parameter.zero_()
         elif fault == "missing skip":
             blocks = [module for module in net.modules() if isinstance(module, Residual)]
             if not blocks:
@@ -301,8 +301,10 @@ def plant(fault: str, net: nn.Sequential, X: Tensor, seed: int) -> Tensor | None
             if fault == "saturated start" and not flat:
                 return None
             for module in hidden:
-                noise = torch.randn(module.bias.shape, generator=draw)
-                module.bias.copy_(10 * noise.sign() if fault == "saturated start" else 3 * noise)
+                bias = module.bias
+                assert bias is not None
+                noise = torch.randn(bias.shape, generator=draw)
+                bias.copy_(10 * noise.sign() if fault == "saturated start" else 3 * noise)
         elif fault == "no normalisation":
             found = [
                 (part, name)
@@ -327,7 +329,7 @@ def _before_activation(net: nn.Module) -> nn.Linear | nn.Conv2d:
     for part in net.modules():
         if isinstance(part, nn.Sequential):
             children = [child for child in part if not isinstance(child, _NORMS)]
-            for first, second in zip(children, children[1:], strict=False):
+            for first, second in pairwise(children):
                 if isinstance(first, nn.Linear | nn.Conv2d) and not isinstance(
                     second, nn.Linear | nn.Flatten | Residual
                 ):

@@ -1,0 +1,102 @@
+"""The confusion table of the diagnosis: its thresholds, its false alarms, what it finds, and rates beside the bound."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from deepdynamics import results
+from deepdynamics.diagnose import THRESHOLDS
+from deepdynamics.experiments import experiment_of
+from deepdynamics.experiments.every_lens import faults
+from deepdynamics.experiments.every_lens.networks import CALIBRATION, TABLE, digits, network
+from torch import nn
+
+BOUNDS = xarray.DataArray(list(THRESHOLDS.values()), {"kind": list(THRESHOLDS)})
+ARGUED = ("input scale", "learning rate", "repeated inputs", "missing skip")
+MEANT = {  # the kinds of finding that name a fault
+    "weights × 2": ["signal", "gradient", "saturation"],
+    "weights / 2": ["signal", "gradient", "merging"],
+    "dead layer": ["dead units"],
+    "missing skip": ["missing skip"],
+    "saturated start": ["saturation"],
+    "large biases": ["signal", "gradient", "merging", "saturation", "dead units"],
+    "no normalisation": ["signal", "gradient"],
+    "unscaled inputs": ["input scale"],
+    "repeated inputs": ["repeated inputs"],
+    "rate too high": ["learning rate"],
+}
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return results.load(faults.KEY)
+
+
+def test_the_two_lists_share_no_architecture():
+    assert not set(TABLE) & set(CALIBRATION) and len(TABLE) >= 12
+
+
+def test_thresholds_follow_their_rule(stored):
+    healthy = stored.statistic.sel(architecture=list(CALIBRATION), fault="none")
+    largest = healthy.max(("architecture", "seed"))
+    for kind, bound in THRESHOLDS.items():
+        if kind in ARGUED:
+            continue
+        step = 0.05 if kind in ("dead units", "saturation") else 1.0
+        assert bound == pytest.approx(step * math.ceil(1.5 * float(largest.sel(kind=kind)) / step))
+
+
+def test_false_alarms_are_rare(stored):
+    alarms = (stored.statistic.sel(architecture=list(TABLE), fault="none") > BOUNDS).any("kind")
+    assert float(alarms.mean()) <= 0.05
+
+
+@pytest.mark.parametrize("fault", MEANT)
+def test_most_faults_are_named(stored, fault):
+    table = stored.statistic.sel(architecture=list(TABLE), fault=fault)
+    there = table.sel(kind="repeated inputs").notnull()
+    named = (table > BOUNDS).sel(kind=MEANT[fault]).any("kind").where(there)
+    assert float(named.mean()) > 0.5 and int(there.sum()) >= 15
+
+
+def test_no_network_grows_much_below_its_bound_and_most_within_a_few_times_it(stored):
+    ratio = (stored.growth / stored.bound).sel(architecture=list(TABLE))
+    assert float(ratio.min()) > 0.7 and float(ratio.median()) < 4  # the bracket is a factor of √2 wide
+
+
+def test_the_growth_rate_of_a_linear_model_is_its_bound():
+    X, wanted = faults.images()
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with torch.no_grad():
+        net[1].weight.zero_(), net[1].bias.zero_()
+    rows = torch.cat([X.flatten(1), torch.ones(len(X), 1)], dim=1).double()
+    bound = 2 / float(torch.linalg.eigvalsh(rows.T @ rows / len(X))[-1])
+    found = faults.growth_rate(net, X, wanted, bound)
+    # In a quadratic loss descent is stable exactly up to the bound; the loss passes its start a little above.
+    assert 1.0 <= found / bound <= 2**0.75
+
+
+def test_learning_is_seen():
+    assert faults.learnt(network("perceptron, tanh", 0), 1.0, 0) < 0.3
+
+
+def test_images_are_centred_and_of_mean_square_one():
+    X, y = digits()
+    assert X.shape == (1797, 1, 8, 8) and y.bincount().min() > 170
+    assert abs(float(X.mean())) < 1e-5 and float(X.square().mean()) == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize("architecture", [*TABLE, *CALIBRATION])
+def test_networks_are_functions_of_their_seed(architecture):
+    X, _ = faults.images()
+    net, again, other = (network(architecture, seed) for seed in (0, 0, 1))
+    with torch.no_grad():
+        assert torch.equal(net(X), again(X)) and not torch.allclose(net(X), other(X))
+        assert net(X).shape == (24, 10) and not net.training
+
+
+def test_the_grid_is_that_of_the_table():
+    assert len(experiment_of(faults.KEY).grid("paper")) == 5 * (len(TABLE) + len(CALIBRATION))
+    assert np.unique([point["architecture"] for point in experiment_of(faults.KEY).grid("paper")]).size == 27
