@@ -190,3 +190,22 @@ def test_inference_tensors_and_modes():
     assert inside.layers == outside.layers or [a.q for a in inside.layers] == [a.q for a in outside.layers]
     with torch.no_grad():
         assert diagnose(net, normal(4, 3)).layers[0].gradient > 0
+
+
+def test_what_a_branch_normalises_stays_on_the_main_way():
+    class Pre(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm, self.inner, self.last = (
+                nn.Linear(6, 6),
+                nn.LayerNorm(6),
+                nn.Linear(6, 6),
+                nn.Linear(6, 2),
+            )
+
+        def forward(self, x):
+            x = self.first(x)
+            return self.last(x + self.inner(self.norm(x)))
+
+    main = [layer.name for layer in diagnose(Pre(), normal(4, 6)).layers if layer.on_main]
+    assert main == ["first", "sum", "last"]

@@ -184,7 +184,7 @@ def main_way(records: Sequence[Record]) -> list[Record]:
         for record in records
         if not record.branch
         and (
-            (record.role == "weights" and not record.normalised)
+            (record.role == "weights" and (record.normaliser is None or record.normaliser.branch != ""))
             or (record.role == "normalisation" and record.source is not None and record.source.role == "weights")
             or record.role in ("sum", "product")
             or (record.role == "other" and record.units > 0)

@@ -58,7 +58,7 @@ class Record:
     source: Record | None = None
     from_input: bool = False
     branch: str = ""
-    normalised: bool = False  # by the next operation
+    normaliser: Record | None = None  # what normalises the output of weights
     units: int = 0
     gram: Array = field(default_factory=lambda: np.full((1, 1), np.nan))
     q_before: float = float("nan")  # of what an activation acts on
@@ -196,7 +196,7 @@ class _Watch(TorchFunctionMode):
             if kind != "embedding" and isinstance(weight, Tensor):
                 record.variances = _variances(weight, bias, transposed="transpose" in kind)
         if role == "normalisation" and record.source is not None and record.source.role == "weights":
-            record.source.normalised = True
+            record.source.normaliser = record
         value = func(*args, **kwargs)
         output = value[0] if isinstance(value, tuple) else value
         if isinstance(output, Tensor) and output.is_floating_point() and output.numel() > 0:
