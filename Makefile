@@ -1,8 +1,8 @@
-# make book · test · serve · data · results · notebooks · chapter · bench · lint · check-all · clean
+# make book · test · serve · data · results · notebooks · chapter · mutants · bench · lint · check-all · clean
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: environment book test serve data results notebooks chapter bench lint check-all clean
+.PHONY: environment book test serve data results notebooks chapter mutants bench lint check-all clean
 .DEFAULT_GOAL := book
 
 environment:
@@ -32,6 +32,10 @@ notebooks: book
 # make chapter NAME=my-chapter [PART=folder] [TITLE="My chapter"] begins it, or says what it lacks; without NAME, what any lacks
 chapter: environment
 	@$(PY) tools/chapter.py $(if $(filter command,$(firstword $(origin NAME))),"$$NAME" --part "$$PART" --title "$$TITLE")
+
+# faults planted in copies of the library, each against its module's tests: fails where one is not caught
+mutants: environment
+	@$(PY) tools/mutants.py
 
 bench: environment
 	@$(PYTHON) tools/environment.py bench

@@ -253,6 +253,8 @@ def leftovers(root: Path, *secrets: str) -> list[str]:
     found = []
     for name in pages(root):
         text = "".join(read(root / name).texts)
+        if name == "book/library/claims.html":
+            text = text.replace("{glue:text}`key:.3f`", "")  # what the docstring of glue shows
         places = [match.span() for pattern in patterns for match in pattern.finditer(text)]
         found += [f"{name}: {text[max(0, start - 20) : end + 40]!r}" for start, end in places]
     return found

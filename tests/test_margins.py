@@ -65,6 +65,13 @@ def test_the_nearest_class_need_not_be_the_runner_up():
     assert flip_multiple(f, x, label, steps.nearest.length * steps.nearest.direction, multiples) == pytest.approx(1.005)
 
 
+def test_at_the_boundary_itself_the_answer_has_not_changed():
+    """Of (x, 0) at x = 1, a step of -1 ends at a tie, and no step that is longer does."""
+    f = lambda x: torch.stack((x[0], 0 * x[0]))  # noqa: E731
+    assert float(margin(f, [0.0], 0)) == 0
+    assert flip_multiple(f, [1.0], 0, [-1.0], (0.5, 1.0, 1.5)) == 1.5
+
+
 def test_few_classes_are_those_of_the_largest_logits():
     logits = torch.randn(9, generator=generator(6), dtype=F64)
     label = int(logits.argmin())

@@ -37,6 +37,13 @@ def test_the_error_of_the_jackknife_is_that_of_repetitions():
     assert np.mean(errors) == pytest.approx(np.std(rhos), rel=0.2)
 
 
+def test_the_jackknife_of_a_mean_is_the_sample_and_that_of_a_variance_has_no_bias():
+    """Quenouille: what is left of a bias in 1/n is of a higher order, and a variance over n has no other."""
+    values = np.random.default_rng(0).normal(size=9)
+    np.testing.assert_allclose(jackknife(np.mean, values), values, rtol=1e-12)
+    assert jackknife(np.var, values).mean() == pytest.approx(values.var(ddof=1), rel=1e-12)
+
+
 def test_percentiles_share_ties():
     np.testing.assert_allclose(percentiles([2.0, 1.0, 2.0, 5.0]), [0.5, 0.0, 0.5, 1.0])
 

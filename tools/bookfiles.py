@@ -80,8 +80,8 @@ class Book:
 
 
 def in_a_part(page: str) -> bool:
-    """Whether a page is a chapter; the others, ``book/<name>``, are front and back matter."""
-    return re.fullmatch(r"book/[^/_.][^/]*/[^/]+", page) is not None
+    """Whether a page is a chapter; the others, ``book/<name>`` and the library's pages, are front and back matter."""
+    return re.fullmatch(r"book/(?!library/)[^/_.][^/]*/[^/]+", page) is not None
 
 
 def _reading(name: str, read: Callable[[], Any]) -> Any:

@@ -109,9 +109,8 @@ def _entry_of_the_toc(text: str, part: str, name: str, order: list[str], book: B
     slug, parts = name.rsplit("/", 1)[-1], {row["slug"]: row["part"] for row in book.map} | {name: part}
     before = order[: order.index(slug)]
     lines = text.splitlines()
-    entries = {
-        i: m[1].rsplit("/", 1)[-1] for i, line in enumerate(lines) if (m := re.search(r"file: ([^\s},]+)", line))
-    }
+    files = {i: m[1] for i, line in enumerate(lines) if (m := re.search(r"file: ([^\s},]+)", line))}
+    entries = {i: file.rsplit("/", 1)[-1] for i, file in files.items() if not file.startswith("book/library/")}
     captions = {m[1].strip("\"'"): i for i, line in enumerate(lines) if (m := re.match(r" *- caption: (.+?) *$", line))}
     earlier = [i for i, entry in entries.items() if entry in before]
     if not captions:

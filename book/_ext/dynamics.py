@@ -1,8 +1,8 @@
 """The book's own Sphinx extension: pages that are generated from the executed chapters, and repairs of the theme.
 
 Directives: ``chapter-map`` and ``showcase`` (landing page), ``chapter-head`` (time, prerequisites and claims of a
-chapter), ``ledger``, ``ledger-summary``, ``ledger-sources`` and ``stored-results``, ``build-report``. Every number in
-them is read from the execution cache.
+chapter), ``ledger``, ``ledger-summary``, ``ledger-sources`` and ``stored-results``, ``build-report``,
+``prerequisites``. Every number in them is read from the execution cache.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from generated import GENERATED, Generated, chapters, executed, stored_results
 from ledger import Ledger, LedgerSources, LedgerSummary, StoredResults, finish_claims
+from prerequisites import Prerequisites
+from sharing import describe_page, write_files
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from theme import complete_site, mend_page, set_repository
@@ -158,12 +160,16 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "ledger-sources": LedgerSources,
         "stored-results": StoredResults,
         "build-report": BuildReport,
+        "prerequisites": Prerequisites,
     }.items():
         app.add_directive(name, directive)
     app.setup_extension("notebook_writer")
+    app.setup_extension("library")
     app.connect("config-inited", set_repository, priority=900)
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", finish_claims)
     app.connect("html-page-context", mend_page, priority=900)
+    app.connect("html-page-context", describe_page)
+    app.connect("build-finished", write_files)
     app.connect("build-finished", complete_site, priority=100)  # before the stock redirect is written
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import records
-import yaml
 from deepdynamics import data, results
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-DIRECTIVES = "chapter-map chapter-head showcase ledger ledger-summary ledger-sources stored-results build-report"
+DIRECTIVES = (
+    "chapter-map chapter-head showcase ledger ledger-summary ledger-sources stored-results build-report "
+    "library-map library prerequisites"
+)
 GENERATED = re.compile(rf"```\{{({DIRECTIVES.replace(' ', '|')})\}}")
 
 
@@ -24,7 +26,7 @@ def root_of(app: Sphinx) -> Path:
 def chapters(root: Path) -> list[dict[str, Any]]:
     """All chapters, written or planned, with part, number and (where written) docname."""
     written = {name.rsplit("/", 1)[-1]: name for name in records.documents(root)}
-    parts = yaml.safe_load((root / "book" / "chapters.yml").read_text("utf8"))
+    parts = records.read_yaml(root / "book" / "chapters.yml")
     rows = [chapter | {"part": part["part"]} for part in parts for chapter in part["chapters"]]
     return [row | {"number": number, "docname": written.get(row["slug"])} for number, row in enumerate(rows, 1)]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import records
-import yaml
 from deepdynamics.claims import card, source_key
 from docutils import nodes
 from generated import Generated, chapters, executed, missing_data, root_of, stored_results, table_cell
@@ -75,7 +74,7 @@ class LedgerSources(Generated):
     """Every row of book/sources.yml with what became of it."""
 
     def markdown(self) -> str:
-        table = yaml.safe_load((self.root / "book" / "sources.yml").read_text("utf8"))
+        table = records.read_yaml(self.root / "book" / "sources.yml")
         written = {row["slug"]: row for row in chapters(self.root)}
         claims = {claim["key"]: claim for record in executed(self.root) for claim in record.claims}
         entries = bibliography(self.root)

@@ -5,9 +5,11 @@ The runner (tools/execute.py) writes the cache before Sphinx starts; the directi
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +52,17 @@ def open_cache(root: Path) -> ExecutionCache:
     return ExecutionCache(root / "_build" / ".jupyter_cache")
 
 
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file, which is parsed once while it stays the same."""
+    return copy.deepcopy(_yaml(path.read_text("utf8")))
+
+
+_yaml = lru_cache(maxsize=8)(yaml.safe_load)
+
+
 def documents(root: Path) -> list[str]:
-    """Names of all pages in the order of the table of contents."""
-    toc = yaml.safe_load((root / "_toc.yml").read_text("utf8"))
+    """Names of the pages of the parts, in the order of the table of contents."""
+    toc = read_yaml(root / "_toc.yml")
     chapters = [chapter for part in toc.get("parts", []) for chapter in part["chapters"]] + toc.get("chapters", [])
     return [toc["root"]] + [chapter["file"] for chapter in chapters]
 
@@ -73,10 +83,18 @@ def find(root: Path, docname: str) -> Record | None:
     """The record of a chapter in its present form, or None when it was not executed."""
     cache = open_cache(root)
     try:
-        record = cache.match_cache_notebook(read_notebook(str(root / f"{docname}.md")))
+        record = cache.match_cache_notebook(
+            _notebook(str(root / f"{docname}.md"), (root / f"{docname}.md").read_bytes())
+        )
     except KeyError:
         return None
     return Record(docname, cache.get_cache_bundle(record.pk).nb, record.data)
+
+
+@lru_cache(maxsize=64)
+def _notebook(path: str, content: bytes) -> Any:
+    """A chapter as a notebook, read once while its ``content`` stays the same."""
+    return read_notebook(path)
 
 
 def digest(path: Path) -> str:

@@ -26,6 +26,8 @@ What a network does
     ranks             does one number predict another: rank correlations, partial ones, the jackknife
     rankbound         how many singular values of a network can differ from zero
     linearprobe       what a linear classifier reads from a code
+    interpretation    reading a network layer by layer: likelihoods and contributions, in the frame of its start
+    landscapes        random fields, the ends of a Hessian's spectrum, measures of generalisation
 
 Tools
     data              the data sets and two pretrained networks; `python -m deepdynamics.data fetch` downloads them

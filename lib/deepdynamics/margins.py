@@ -156,8 +156,8 @@ def class_steps(f: Map, x: Numbers, label: int, *, most: int | None = None) -> C
 @torch.inference_mode(False)
 @torch.no_grad()
 def flip_multiple(f: Map, x: Numbers, label: int, step: Numbers, multiples: Sequence[float]) -> float:
-    """The first of the ``multiples`` of ``step`` that changes the answer from ``label``; inf where none does. Raises as
-    :func:`margin` does.
+    """The first of the ``multiples`` of ``step`` that changes the answer from ``label`` (a tie does not); inf where
+    none does. Raises as :func:`margin` does.
 
     >>> flip_multiple(lambda x: x, [1.0, 0.0], 0, [0.0, 1.0], (0.5, 0.9, 1.1, 2.0))
     1.1

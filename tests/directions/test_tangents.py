@@ -9,6 +9,7 @@ from deepdynamics.jacobian import cumulative_shares
 from deepdynamics.networks import generator, haar
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 F64 = torch.float64
 INSIDE = (..., slice(1, -1), slice(1, -1))
@@ -124,6 +125,13 @@ def test_random_share_has_the_law_of_random_subspaces():
     # The standard deviation of a Beta sample of 2,000 is known to about 2 %.
     assert float(shares.std()) == pytest.approx(deviation, rel=0.08)
     assert random_share(5, 5) == random_share(5, 5) and random_share(5, 5).deviation == 0
+
+
+@pytest.mark.parametrize(("n", "k"), [(2, 1), (3, 1), (3, 2), (12, 3), (784, 20)])
+def test_random_share_has_the_moments_of_its_beta_law(n, k):
+    """In the plane the share is cos² of a uniform angle: mean 1/2 and variance 1/8."""
+    law = stats.beta(k / 2, (n - k) / 2)
+    assert tuple(random_share(n, k)) == pytest.approx((law.mean(), law.std()), rel=1e-12)
 
 
 def test_bad_subspaces():

@@ -57,8 +57,17 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "fisher-isometry.online": "fisher_isometry.online",
         "fisher-isometry.architectures": "fisher_isometry.architectures",
     },
+    "landscapes": {
+        "landscapes.saddles": "landscapes.saddles",
+        "landscapes.training": "landscapes.training",
+    },
     "ntk": {"ntk.training": "ntk.training", "ntk.scale": "ntk.scale", "ntk.widths": "ntk.widths"},
     "every-lens": {"every-lens.faults": "every_lens.faults"},
+    "identity-initialisation": {
+        "identity-initialisation.training": "identity_initialisation.training",
+        "identity-initialisation.depth": "identity_initialisation.depth",
+        "identity-initialisation.undone": "identity_initialisation.undone",
+    },
 }
 
 

@@ -1,0 +1,1 @@
+"""Networks that start from the identity, read layer by layer."""
