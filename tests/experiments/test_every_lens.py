@@ -9,24 +9,13 @@ import xarray
 from deepdynamics import results
 from deepdynamics.diagnose import THRESHOLDS
 from deepdynamics.experiments import experiment_of
-from deepdynamics.experiments.every_lens import faults
+from deepdynamics.experiments.every_lens import faults, healthy
 from deepdynamics.experiments.every_lens.networks import CALIBRATION, TABLE, digits, network
+from scipy import stats
 from torch import nn
 
 BOUNDS = xarray.DataArray(list(THRESHOLDS.values()), {"kind": list(THRESHOLDS)})
 ARGUED = ("input scale", "learning rate", "repeated inputs", "missing skip")
-MEANT = {  # the kinds of finding that name a fault
-    "weights × 2": ["signal", "gradient", "saturation"],
-    "weights / 2": ["signal", "gradient", "merging"],
-    "dead layer": ["dead units"],
-    "missing skip": ["missing skip"],
-    "saturated start": ["saturation"],
-    "large biases": ["signal", "gradient", "merging", "saturation", "dead units"],
-    "no normalisation": ["signal", "gradient"],
-    "unscaled inputs": ["input scale"],
-    "repeated inputs": ["repeated inputs"],
-    "rate too high": ["learning rate"],
-}
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +58,11 @@ FOUND = {
 }  # of the others, nearly all
 
 
-@pytest.mark.parametrize("fault", MEANT)
+@pytest.mark.parametrize("fault", faults.NAMES)
 def test_faults_are_named(stored, fault):
     table = stored.statistic.sel(architecture=list(TABLE), fault=fault)
     there = table.sel(kind="repeated inputs").notnull()
-    named = (table > BOUNDS).sel(kind=MEANT[fault]).any("kind").where(there)
+    named = (table > BOUNDS).sel(kind=list(faults.NAMES[fault])).any("kind").where(there)
     assert float(named.mean()) > FOUND.get(fault, 0.9) and int(there.sum()) >= 15
 
 
@@ -95,7 +84,25 @@ def test_the_growth_rate_of_a_linear_model_is_its_bound():
 
 
 def test_learning_is_seen():
-    assert faults.learnt(network("perceptron, tanh", 0), 1.0, 0) < 0.3
+    loss, right = faults.learnt(network("perceptron, tanh", 0), 1.0, 0)
+    assert loss < 0.3 and right > 0.8
+
+
+def test_weights_alone_are_those_of_the_definition():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Linear(4, 2), nn.Linear(2, 2))
+    with torch.no_grad():
+        net[1].weight.copy_(3 * torch.eye(4)), net[1].bias.fill_(2.0)
+        net[2].weight.copy_(torch.eye(4)[:2] / 2), net[2].bias.zero_()
+    # n_in · mean W² is 9 and 1/4 of 4 · 2/8 = 1/4; norms 3 and 1/2; the readout does not count.
+    assert faults.from_weights(net) == pytest.approx([math.log(9), math.log(3 / 2), math.log(5)])
+
+
+def test_more_healthy_networks_are_as_silent():
+    stored = results.load(healthy.KEY)
+    alarms = (stored.statistic > BOUNDS).any("kind")
+    assert alarms.sizes == {"architecture": len(TABLE), "seed": 40} and float(alarms.mean()) < 0.05
+    # Largest share of alarms that as few would not contradict at 10⁻⁴: Clopper and Pearson's.
+    assert stats.beta.ppf(1 - 5e-5, int(alarms.sum()) + 1, alarms.size - int(alarms.sum())) < 0.05
 
 
 def test_images_are_centred_and_of_mean_square_one():

@@ -9,7 +9,7 @@ from deepdynamics.fisher import lambda_max
 
 __all__ = ["rates_at"]
 
-_TOL = 1e-3
+_TOL = 3e-3  # two leading eigenvalues that are close need a residual well below the one per cent that is wanted
 
 
 def rates_at(model: nn.Module, X: Tensor, loss: str, memory: float) -> tuple[Rates | None, str]:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from deepdynamics.networks.draws import delta_orthogonal_, generator, haar
 
-__all__ = ["CALIBRATION", "FAULTS", "TABLE", "Residual", "digits", "network", "plant"]
+__all__ = ["CALIBRATION", "FAULTS", "TABLE", "Residual", "digits", "network", "plant", "weighted"]
 
 
 @functools.lru_cache(maxsize=1)
@@ -206,7 +206,7 @@ def network(architecture: str, seed: int) -> nn.Sequential:
         net = build()
     draw = generator(1000 + seed)
     with torch.no_grad():
-        for module in _weighted(net):
+        for module in weighted(net):
             var = weight_var if module is not net[-1] else 1.0
             _draw(module, var, law, draw)
     X, y = digits()
@@ -217,7 +217,8 @@ def network(architecture: str, seed: int) -> nn.Sequential:
     return net.eval()
 
 
-def _weighted(net: nn.Module) -> list[nn.Linear | nn.Conv2d]:
+def weighted(net: nn.Module) -> list[nn.Linear | nn.Conv2d]:
+    """The layers that have weights, the readout last."""
     return [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
 
 
@@ -281,7 +282,7 @@ def plant(fault: str, net: nn.Sequential, X: Tensor, seed: int) -> Tensor | None
     the middle. Saturated start: biases ±10 before tanh and logistic units. Large biases: N(0, 9). Unscaled inputs:
     times 255. Repeated inputs: four of them equal the first.
     """
-    hidden = [module for module in _weighted(net) if module is not net[-1]]
+    hidden = [module for module in weighted(net) if module is not net[-1]]
     draw = generator(2000 + seed)
     with torch.no_grad():
         if fault in ("weights × 2", "weights / 2"):
