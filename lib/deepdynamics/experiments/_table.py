@@ -64,6 +64,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
     "ntk": {"ntk.training": "ntk.training", "ntk.scale": "ntk.scale", "ntk.widths": "ntk.widths"},
     "every-lens": {
         "every-lens.faults": "every_lens.faults",
+        "every-lens.harm": "every_lens.harm",
         "every-lens.healthy": "every_lens.healthy",
         "every-lens.mended": "every_lens.mended",
     },

@@ -12,9 +12,8 @@ shares to a twentieth). The others are argued. "Repeated inputs" and "missing sk
 are standardised, and stops bytes. "Learning rate": 2 times 2/λ_max, because between 2/λ_max and 4/λ_max a network with
 a squared error can still catch itself, its curvature falling (Lewkowycz et al. 2020, arXiv:2003.02218).
 
-``weights``: what the weights alone say (`from_weights`), the rival of a diagnosis. ``learnt``: the loss on 512 images
-after 40 steps of Adam at 10⁻³ (batches of 64) over that before, and ``accuracy`` on 512 others: whether a fault harms
-at all. ``bound``: 2/λ_max of the healthy network's 24 images, ``bound_one`` that of the first; ``growth``: the
+``learnt``: the loss on 512 images after 40 steps of Adam at 10⁻³ (batches of 64) over that before: whether a fault
+harms at all. ``bound``: 2/λ_max of the healthy network's 24 images, ``bound_one`` that of the first; ``growth``: the
 rate at which full-batch gradient descent on them makes the loss exceed its start within 30 steps: the middle of a
 bracket of factor √2, from bound/8 on; NaN where it is not below 128 bound. "rate too high" is twice ``growth``, and
 the healthy networks are judged at a quarter of it, so that the finding is held against what happens, not against the
@@ -44,17 +43,16 @@ from torch.nn import functional
 from deepdynamics.diagnose.examination import examined
 from deepdynamics.diagnose.findings import THRESHOLDS, statistics
 from deepdynamics.experiments._experiment import Point, at_scale, points
-from deepdynamics.experiments.every_lens.networks import CALIBRATION, FAULTS, TABLE, digits, network, plant, weighted
+from deepdynamics.experiments.every_lens.networks import CALIBRATION, FAULTS, TABLE, digits, network, plant
 from deepdynamics.networks.draws import generator
 
-__all__ = ["KEY", "NAMES", "cell", "checks", "from_weights", "grid", "growth_rate", "learnt"]
+__all__ = ["KEY", "NAMES", "cell", "checks", "grid", "growth_rate", "learnt"]
 
 KEY = "every-lens.faults"
 SEEDS = tuple(range(5))
 IMAGES, STEPS, TRAINING, SEEN = 24, 30, 40, 512
 LOW, FACTORS = -3.0, 20  # rates bound · 2^(LOW + k/2)
 KINDS = tuple(THRESHOLDS)
-MEASURES = ("variance", "norms", "biases")
 NAMES = {  # the kinds of finding that name a fault
     "weights × 2": ("signal", "gradient", "saturation"),
     "weights / 2": ("signal", "gradient", "merging"),
@@ -69,9 +67,7 @@ NAMES = {  # the kinds of finding that name a fault
 }
 DIMENSIONS = {
     "statistic": ("architecture", "fault", "seed", "kind"),
-    "weights": ("architecture", "fault", "seed", "measure"),
     "learnt": ("architecture", "fault", "seed"),
-    "accuracy": ("architecture", "fault", "seed"),
     "bound": ("architecture", "seed"),
     "bound_one": ("architecture", "seed"),
     "growth": ("architecture", "seed"),
@@ -81,7 +77,6 @@ COORDINATES = {
     "fault": FAULTS,
     "seed": SEEDS,
     "kind": KINDS,
-    "measure": MEASURES,
 }
 PARAMETERS = {
     "images": IMAGES,
@@ -99,9 +94,7 @@ checks = (
 # Rounding is amplified by 40 steps of training; a growth rate is one of a grid in factors of √2.
 tolerance = {
     "statistic": (1e-2, 1e-3),
-    "weights": (1e-3, 1e-3),
     "learnt": (0.1, 0.02),
-    "accuracy": (0.0, 0.05),
     "bound": (1e-2, 0.0),
     "bound_one": (1e-2, 0.0),
     "growth": (0.45, 0.0),
@@ -121,29 +114,25 @@ def cell(architecture: str, seed: int) -> dict[str, object]:
     rates = examined(net, X, target=wanted, parts=("rates",)).rates
     assert rates is not None
     growth = growth_rate(net, X, wanted, rates.rate_batch) if table else math.nan
-    numbers, alone, after = [], [], []
+    numbers, after = [], []
     for fault in FAULTS if table else FAULTS[:1]:
         broken = copy.deepcopy(net)
         inputs = plant(fault, broken, X, seed)
         if inputs is None:
             numbers.append([math.nan] * len(KINDS))
-            alone.append([math.nan] * len(MEASURES))
-            after.append((math.nan, math.nan))
+            after.append(math.nan)
             continue
         factor = {"none": 0.25, "rate too high": 2.0}.get(fault, math.nan)
         rate = factor * growth if math.isfinite(factor * growth) else None
         parts = ("rates",) if rate else ()
         found = statistics(examined(broken, inputs, target=wanted, learning_rate=rate, parts=parts))
         numbers.append([found[kind] for kind in KINDS])
-        alone.append(from_weights(broken))
         scale = 255.0 if fault == "unscaled inputs" else 1.0
-        after.append(learnt(broken, scale, seed) if table else (math.nan, math.nan))
+        after.append(learnt(broken, scale, seed)[0] if table else math.nan)
     places = {"fault": list(FAULTS[: len(numbers)])}
     return {
         "statistic": xarray.DataArray(numbers, places | {"kind": list(KINDS)}),
-        "weights": xarray.DataArray(alone, places | {"measure": list(MEASURES)}),
-        "learnt": xarray.DataArray([loss for loss, _ in after], places),
-        "accuracy": xarray.DataArray([share for _, share in after], places),
+        "learnt": xarray.DataArray(after, places),
         "bound": rates.rate_batch,
         "bound_one": rates.rate_one,
         "growth": growth,
@@ -210,16 +199,3 @@ def learnt(net: nn.Module, scale: float, seed: int) -> tuple[float, float]:
         after = loss(slice(SEEN)).item()
         right = float((net(X[SEEN:]).argmax(1) == y[SEEN : 2 * SEEN]).float().mean())
     return float(np.clip(after / before, 0, 1e6)) if math.isfinite(after) else 1e6, right
-
-
-def from_weights(net: nn.Sequential) -> list[float]:
-    """What hidden layers say without any input: the largest |log σ_w²|, |Σ log ‖W‖₂| and the largest log(1 + σ_b²);
-    layers of zeros count as ones of 10⁻¹²."""
-    variance, norms, biases = [], [], []
-    for module in weighted(net)[:-1]:
-        W, b = module.weight.detach().double(), module.bias
-        assert b is not None
-        variance.append(abs(math.log(max(W[0].numel() * float(W.square().mean()), 1e-12))))
-        norms.append(math.log(max(float(torch.linalg.matrix_norm(W.flatten(1), 2)), 1e-12)))
-        biases.append(math.log1p(float(b.detach().square().mean())))
-    return [max(variance), abs(sum(norms)), max(biases)]

@@ -1,7 +1,7 @@
-"""Five hundred healthy networks more, for the false alarms: those of the confusion table with forty other seeds.
+"""More healthy networks, for the false alarms: those of the confusion table with twenty other seeds.
 
-``statistic`` and ``weights`` as in :mod:`deepdynamics.experiments.every_lens.faults`, of which the thresholds are; no
-learning rate is asked about.
+``statistic`` as in :mod:`deepdynamics.experiments.every_lens.faults`, with its thresholds; no learning rate is asked
+about. ``weights``: what the weights alone say (`networks.from_weights`), the rival of a diagnosis.
 
     stored = results.load(healthy.KEY)
     (stored.statistic > xarray.DataArray(list(THRESHOLDS.values()), {"kind": list(THRESHOLDS)})).any("kind").mean()
@@ -16,13 +16,13 @@ import xarray
 from deepdynamics.diagnose.examination import examined
 from deepdynamics.diagnose.findings import statistics
 from deepdynamics.experiments._experiment import Point, at_scale, points
-from deepdynamics.experiments.every_lens.faults import IMAGES, KINDS, MEASURES, from_weights, images
-from deepdynamics.experiments.every_lens.networks import TABLE, network
+from deepdynamics.experiments.every_lens.faults import IMAGES, KINDS, images
+from deepdynamics.experiments.every_lens.networks import MEASURES, TABLE, from_weights, network
 
 __all__ = ["KEY", "cell", "checks", "grid"]
 
 KEY = "every-lens.healthy"
-SEEDS = tuple(range(5, 45))
+SEEDS = tuple(range(5, 25))
 DIMENSIONS = {
     "statistic": ("architecture", "seed", "kind"),
     "weights": ("architecture", "seed", "measure"),
@@ -35,7 +35,7 @@ tolerance = {"statistic": (1e-2, 1e-3), "weights": (1e-3, 1e-3)}
 
 
 def grid(scale: str) -> list[Point]:
-    """Two networks, or forty of each architecture."""
+    """Two networks, or twenty of each architecture."""
     return at_scale(scale, live=list(checks), paper=points(architecture=tuple(TABLE), seed=SEEDS))
 
 

@@ -6,7 +6,7 @@ square 1; "both", with weights times √6, so that n_in · var W = 2, and no bia
 
 ``statistic``: what the findings look at, at the rate 0.1 (24 images, squared error against the classes' unit vectors);
 ``accuracy`` on 500 other images after 100 steps on batches of 32, at two rates and at 2/λ_max of the 24 images
-(``bound``).
+(``bound``); as found at the first rate only.
 
     stored = results.load(mended.KEY)
     stored.accuracy.sel(variant="both", rate="0.1")
@@ -15,6 +15,7 @@ square 1; "both", with weights times √6, so that n_in · var W = 2, and no bia
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ from deepdynamics.networks.draws import generator
 __all__ = ["KEY", "as_bytes", "cell", "checks", "grid", "learn", "mend", "theirs"]
 
 KEY = "every-lens.mended"
-SEEDS = tuple(range(16))
+SEEDS = tuple(range(8))
 VARIANTS, RATES = ("as found", "inputs", "both"), ("0.1", "1", "2/λ")
 STEPS, BATCH, TRAINED = 100, 32, 1000
 DIMENSIONS = {
@@ -48,7 +49,7 @@ tolerance = {"statistic": (1e-2, 1e-3), "bound": (1e-2, 0.0), "accuracy": (0.0, 
 
 
 def grid(scale: str) -> list[Point]:
-    """Two networks, or sixteen of each variant."""
+    """Two networks, or eight of each variant."""
     return at_scale(scale, live=list(checks), paper=points(variant=VARIANTS, seed=SEEDS))
 
 
@@ -64,11 +65,13 @@ def cell(variant: str, seed: int) -> dict[str, object]:
     assert report.rates is not None
     found, bound = statistics(report), report.rates.rate_batch
     rates = [bound if rate == "2/λ" else float(rate) for rate in RATES]
+    if variant == "as found":
+        rates = rates[:1]
     right = [learn(copy.deepcopy(net), X, y, rate, seed)[-1] for rate in rates]
     return {
         "statistic": xarray.DataArray([found[kind] for kind in KINDS], {"kind": list(KINDS)}),
         "bound": bound,
-        "accuracy": xarray.DataArray(right, {"rate": list(RATES)}),
+        "accuracy": xarray.DataArray(right, {"rate": list(RATES[: len(right)])}),
     }
 
 
@@ -102,8 +105,8 @@ def mend(net: nn.Sequential) -> None:
 
 
 def learn(net: nn.Module, X: Tensor, y: Tensor, rate: float, seed: int, steps: int = STEPS) -> list[float]:
-    """Descent on batches of the first thousand images, in place: the loss of each step's batch, and at the end the
-    accuracy on the next five hundred."""
+    """Descent on batches of the first thousand images, in place: the loss of each step's batch, as long as it is
+    finite, and at the end the accuracy on the next five hundred."""
     wanted, draw = functional.one_hot(y, 10).float(), generator(4000 + seed)
     descent, found = torch.optim.SGD(net.parameters(), lr=rate), []
     for _ in range(steps):
@@ -113,6 +116,8 @@ def learn(net: nn.Module, X: Tensor, y: Tensor, rate: float, seed: int, steps: i
         loss.backward()
         descent.step()
         found.append(loss.item())
+        if not math.isfinite(found[-1]):
+            break
     with torch.no_grad():
         right = net(X[TRAINED : TRAINED + 500]).argmax(1) == y[TRAINED : TRAINED + 500]
     return [*found, float(right.float().mean())]

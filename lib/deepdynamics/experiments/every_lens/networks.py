@@ -19,7 +19,18 @@ from torch.nn import functional
 
 from deepdynamics.networks.draws import delta_orthogonal_, generator, haar
 
-__all__ = ["CALIBRATION", "FAULTS", "TABLE", "Residual", "digits", "network", "plant", "weighted"]
+__all__ = [
+    "CALIBRATION",
+    "FAULTS",
+    "MEASURES",
+    "TABLE",
+    "Residual",
+    "digits",
+    "from_weights",
+    "network",
+    "plant",
+    "weighted",
+]
 
 
 @functools.lru_cache(maxsize=1)
@@ -220,6 +231,22 @@ def network(architecture: str, seed: int) -> nn.Sequential:
 def weighted(net: nn.Module) -> list[nn.Linear | nn.Conv2d]:
     """The layers that have weights, the readout last."""
     return [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+
+
+MEASURES = ("variance", "norms", "biases")
+
+
+def from_weights(net: nn.Sequential) -> list[float]:
+    """What hidden layers say without any input: the largest |log σ_w²|, |Σ log ‖W‖₂| and the largest log(1 + σ_b²);
+    layers of zeros count as ones of 10⁻¹²."""
+    variance, norms, biases = [], [], []
+    for module in weighted(net)[:-1]:
+        W, b = module.weight.detach().double(), module.bias
+        assert b is not None
+        variance.append(abs(math.log(max(W[0].numel() * float(W.square().mean()), 1e-12))))
+        norms.append(math.log(max(float(torch.linalg.matrix_norm(W.flatten(1), 2)), 1e-12)))
+        biases.append(math.log1p(float(b.detach().square().mean())))
+    return [max(variance), abs(sum(norms)), max(biases)]
 
 
 def _draw(module: nn.Linear | nn.Conv2d, weight_var: float, law: str, draw: torch.Generator) -> None:
