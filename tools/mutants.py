@@ -182,7 +182,29 @@ MUTANTS = (
         "jacobian/test_sums.py",
         "standard deviation for standard error",
     ),
+    # diagnose
+    Mutant(
+        "diagnose/findings.py",
+        "max(-merging.change, 0.0) if merging",
+        "abs(merging.change) if merging",
+        "diagnose/test_findings.py",
+        "inputs that part count as inputs that merge",
+    ),
+    Mutant(
+        "diagnose/rates.py",
+        "batch = lambda_max(model, X, loss",
+        "batch = lambda_max(model, X[:1], loss",
+        "diagnose/test_numbers.py",
+        "the bound of one input for that of the batch",
+    ),
     # fisher
+    Mutant(
+        "fisher/lanczos.py",
+        "if rest * abs(s[-1]) <= tol * value",
+        "if rest * s[-1] ** 2 <= tol * value",
+        "fisher/test_duals.py",
+        "steps that stop by another rule than the residual of the leading vector",
+    ),
     Mutant(
         "fisher/recursion.py",
         "biases + weight_var * slopes * total",
