@@ -1,8 +1,10 @@
 """A report as a table, as HTML, as JSON, as a picture; and the command."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -90,3 +92,12 @@ def test_the_command_writes_nothing_to_standard_error(tmp_path):
     run = [sys.executable, "-m", "deepdynamics.diagnose", "made_there:make"]
     done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 0 and done.stderr == "" and "Jacobian" in done.stdout
+
+
+def test_the_example_of_the_readme_says_what_stands_there(capsys):
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf8")
+    program, printed = re.findall(r"```(?:python|text)\n(.*?)```", text, flags=re.S)[:2]
+    exec(program, {})
+    said = capsys.readouterr().out
+    words = lambda report: re.sub(r"[-\d.e+]+", "", report).split()  # the digits may differ by the machine
+    assert words(said) == words(printed)
