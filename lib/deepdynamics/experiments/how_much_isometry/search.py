@@ -226,7 +226,7 @@ def rates_named(dataset: str, name: str, seed: int) -> NDArray[np.float64]:
     """The learning rates of the rules, (2,), for the network of a seed and a start."""
     starts = starts_of(name, 1)
     net, X = networks(dataset, starts, [seed]).network(0), images(dataset)[0][:100] * starts.scale
-    softmax, outputs = (fisher.lambda_max(net, X, loss=loss, tol=1e-3).value for loss in ("cross_entropy", "mse"))
+    softmax, outputs = (fisher.lambda_max(net, X, loss=loss, tol=1e-6).value for loss in ("cross_entropy", "mse"))
     return np.array([1 / softmax, 2 / outputs])
 
 
