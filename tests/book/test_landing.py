@@ -51,7 +51,11 @@ def test_first_screen_without_motion(reader, address):
     slider = page.locator(".moving-picture input").first
     page.wait_for_timeout(1500)
     assert slider.input_value() == slider.get_attribute("value")
-    shown = [page.locator("article.bd-article h1"), page.locator(".moving-picture img:visible"), page.locator(".moving-picture button")]
+    shown = [
+        page.locator("article.bd-article h1"),
+        page.locator(".moving-picture img:visible"),
+        page.locator(".moving-picture button"),
+    ]
     for part in [*shown, *(page.get_by_text(way, exact=True) for way in WAYS)]:
         box = part.bounding_box()
         assert box["y"] + box["height"] <= browser.SIZES["desktop"]["height"], part
