@@ -1,8 +1,8 @@
-# make book · test · serve · data · results · notebooks · chapter · mutants · bench · lint · check-all · clean
+# make book · test · serve · data · results · notebooks · slides · pdf · chapter · mutants · bench · lint · check-all · clean
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: environment book test serve data results notebooks chapter mutants bench lint check-all clean
+.PHONY: environment book test serve data results notebooks slides pdf chapter mutants bench lint check-all clean
 .DEFAULT_GOAL := book
 
 environment:
@@ -23,11 +23,19 @@ serve: book
 data: environment
 	@$(PY) -m deepdynamics.data fetch
 
+# make results [CHAPTER=ntk] [WORKERS=8] [CLUSTER=local or tcp://address:8786] [KEEP=folder]; interrupted, it goes on where it was
 results: environment
-	@$(PY) -m deepdynamics.results $(CHAPTER)
+	@$(PY) -m deepdynamics.results $(CHAPTER) $(if $(WORKERS),--workers $(WORKERS)) $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(KEEP),--keep $(KEEP))
 
 notebooks: book
 	@$(PY) tools/notebooks.py
+
+slides: book
+	@$(PY) tools/slides.py
+
+# by Chromium: apt install chromium
+pdf: book
+	@$(PY) tools/pdf.py
 
 # make chapter NAME=my-chapter [PART=folder] [TITLE="My chapter"] begins it, or says what it lacks; without NAME, what any lacks
 chapter: environment
@@ -37,6 +45,7 @@ chapter: environment
 mutants: environment
 	@$(PY) tools/mutants.py
 
+# every benchmark beside its peers; what they find goes to book/results/benchmarks.json, and to the page on performance
 bench: environment
 	@$(PYTHON) tools/environment.py bench
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file || exit 1; done

@@ -1,10 +1,10 @@
 """MLPEnsemble beside its peers, in one run: a loop over torch modules, and vmap of a gradient with a functional
 optimiser.
 
-All three train the same networks (same draws) on the same mini-batches with SGD; the table shows the time, drawing
-included, as a multiple of the ensemble's, and the largest relative difference of any loss from the loop's. A second
-table shows how the ensemble's cost grows with the number of networks, their width and the batch, and vmap's beside it.
-Run with ``python benchmarks/bench_ensembles.py``; OMP_NUM_THREADS=1 for one thread.
+All three train the same networks (same draws) on the same mini-batches with SGD; the table shows the CPU time on one
+thread, drawing included, as a multiple of the ensemble's, and the largest relative difference of any loss from the
+loop's. A second table shows how the ensemble's cost grows with the number of networks, their width and the batch, and
+vmap's beside it.
 """
 
 import resource
@@ -15,6 +15,7 @@ import torch
 from deepdynamics._batched import mini_batches
 from deepdynamics.ensembles import MLPEnsemble
 from deepdynamics.networks import MLP
+from stored import Times, comparison, growth, store
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
@@ -70,14 +71,14 @@ def by_vmap(nets: dict, X: Tensor, y: Tensor, batch: int, steps: int) -> Tensor:
     return torch.stack(losses)
 
 
-def timed(f: Callable[..., Tensor], *arguments: object) -> tuple[float, Tensor]:
-    """Best of three, the first of which warms up."""
+def timed(f: Callable[..., Tensor], *arguments: object) -> tuple[Times, Tensor]:
+    """Best of two, after one that warms up."""
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         result = f(*arguments)
-        times.append(time.perf_counter() - start)
-    return min(times), result
+        times.append(time.process_time() - start)
+    return Times(times[1:]), result
 
 
 def problem(case: tuple) -> tuple[dict, Tensor, Tensor, int, int]:
@@ -91,22 +92,33 @@ def problem(case: tuple) -> tuple[dict, Tensor, Tensor, int, int]:
 
 
 def main() -> None:
-    print(f"{torch.get_num_threads()} thread(s). ensemble: ms per step and run; loop, vmap: multiples of its time;")
+    torch.set_num_threads(1)
+    rows, grown = [], []
+    print("one thread, CPU time. ensemble: ms per step and run; loop, vmap: multiples of its time;")
     print("then the largest relative difference of any loss from the loop's.")
     print(f"{'case':18} {'ensemble':>9} {'loop':>7} {'vmap':>7} {'ensemble':>9} {'vmap':>9}")
     for name, case in CASES.items():
         results = [timed(f, *problem(case)) for f in (by_ensemble, by_loop, by_vmap)]
         (own, losses), (loop, reference), (mapped, others) = results
         gaps = [float(((a - reference) / reference).abs().max()) for a in (losses, others)]
+        for peer, times in (("a loop over torch modules", loop), ("vmap and a functional SGD", mapped)):
+            said = f"losses differ by {gaps[0]:.0e} at most" if times is loop else f"{gaps[0]:.0e}, vmap {gaps[1]:.0e}"
+            what = f"MLPEnsemble, {name}: {case[0]} networks of {len(case[1]) - 1} layers"
+            rows.append(comparison(what, peer, own, times, accuracy=said))
         ratios = f"{loop / own:6.1f}x {mapped / own:6.1f}x {gaps[0]:9.1e} {gaps[1]:9.1e}"
         print(f"{name:18} {1e3 * own / case[-1] / case[0]:9.4f} {ratios}")
     print(f"\n{'growth':18} {'ms/step':>9} {'vmap':>7}")
     for name, cases in GROWTH.items():
+        steps_of = []
         for case in cases:
             runs, widths, _, batch, steps = case
             (own, _), (mapped, _) = (timed(f, *problem(case)) for f in (by_ensemble, by_vmap))
+            steps_of.append(own / steps)
             label = f"{name} {dict(runs=runs, width=widths[1], batch=batch)[name]}"
             print(f"{label:18} {1e3 * own / steps:9.3f} {mapped / own:6.1f}x")
+        sizes = [dict(runs=case[0], width=case[1][1], batch=case[3])[name] for case in cases]
+        grown.append(growth("MLPEnsemble, a step", {"runs": "networks"}.get(name, name), sizes, steps_of))
+    store("ensembles", rows, grown)
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB (all three)")
 
 

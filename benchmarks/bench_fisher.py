@@ -21,6 +21,7 @@ from deepdynamics.fisher import lambda_max
 from deepdynamics.networks import CNN, MLP
 from deepdynamics.ntk import empirical
 from scipy.sparse.linalg import LinearOperator, eigsh
+from stored import comparison, growth, store
 from torch import nn
 from torch.func import functional_call, jacrev, jvp, vjp, vmap
 
@@ -129,32 +130,42 @@ def said(seconds, peak):
 
 
 def kernels(name, model, shape, sizes, peer_at):
+    """Rows for the comparisons, and one for the growth."""
+    rows, times = [], []
     for n in sizes:
         X = torch.randn(n, *shape, generator=torch.Generator().manual_seed(0))
         seconds, peak, found = measured(empirical, model, X)
         line = f"  {name}, {n} samples: {said(seconds, peak)}"
+        times.append(seconds)
         if n in peer_at:
             other, other_peak, truth = measured(contraction, model, X)
             line += f"; torch.func {other / seconds:.1f} x the time, {other_peak:.0f} MB"
             if truth is not None:
-                line += f"; difference {np.abs(found - truth).max() / np.abs(truth).max():.0e}"
+                gap = f"difference {np.abs(found - truth).max() / np.abs(truth).max():.0e}"
+                what = f"ntk.empirical, {name}, {n} samples"
+                rows.append(comparison(what, "torch.func", seconds, other, accuracy=gap, memory=(peak, other_peak)))
+                line += f"; {gap}"
         print(line, flush=True)
+    return rows, growth(f"ntk.empirical, {name}", "samples", sizes, times)
 
 
 def eigenvalues(name, model, shape, n):
     X = torch.randn(n, *shape, generator=torch.Generator().manual_seed(0))
     seconds, peak, found = measured(ours, model, X)
     line = f"  {name}, {n} samples: {said(seconds, peak)}"
+    rows = []
     peers = {"torch.func": top_of_fisher}
     if importlib.util.find_spec("curvlinops"):
         peers["curvlinops"] = by_curvlinops
     for peer, function in peers.items():
         other, other_peak, truth = measured(function, model, X)
         if truth is not None:
-            line += (
-                f"; {peer} {other / seconds:.1f} x the time, {other_peak:.0f} MB, difference {truth / found - 1:.0e}"
-            )
+            gap = f"difference {truth / found - 1:.0e}"
+            line += f"; {peer} {other / seconds:.1f} x the time, {other_peak:.0f} MB, {gap}"
+            what = f"fisher.lambda_max, {name}, {n} samples"
+            rows.append(comparison(what, peer, seconds, other, accuracy=gap, memory=(peak, other_peak)))
     print(line, flush=True)
+    return rows
 
 
 def main():
@@ -163,13 +174,17 @@ def main():
     for function in (empirical, contraction, ours, top_of_fisher):  # what torch imports at a first call
         function(tiny, X)
     print("empirical tangent kernel")
-    kernels("perceptron 784-512x4-10", perceptron(), (784,), (16, 32, 64, 128, 256), (32, 128))
-    kernels("small CNN, 32 px", small_cnn(), (3, 32, 32), (8, 32, 64), (8, 32))
-    kernels("ResNet-18, 32 px", resnet18(), (3, 32, 32), (4, 16), (4,))
+    found = [
+        kernels("perceptron 784-512x4-10", perceptron(), (784,), (16, 32, 64, 128, 256), (32, 128)),
+        kernels("small CNN, 32 px", small_cnn(), (3, 32, 32), (8, 32, 64), (8, 32)),
+        kernels("ResNet-18, 32 px", resnet18(), (3, 32, 32), (4, 16), (4,)),
+    ]
+    rows = [row for some, _ in found for row in some]
     print("largest eigenvalue of the Fisher information, tolerance 1e-4")
-    eigenvalues("perceptron 784-512x4-10", perceptron(), (784,), 256)
-    eigenvalues("small CNN, 32 px", small_cnn(), (3, 32, 32), 64)
-    eigenvalues("ResNet-18, 32 px", resnet18(), (3, 32, 32), 16)
+    rows += eigenvalues("perceptron 784-512x4-10", perceptron(), (784,), 256)
+    rows += eigenvalues("small CNN, 32 px", small_cnn(), (3, 32, 32), 64)
+    rows += eigenvalues("ResNet-18, 32 px", resnet18(), (3, 32, 32), 16)
+    store("fisher", rows, [grown for _, grown in found])
 
 
 if __name__ == "__main__":

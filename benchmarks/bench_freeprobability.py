@@ -20,22 +20,26 @@ from deepdynamics.freeprobability import (
     fuss_catalan_density,
     multiply_marchenko_pastur,
 )
+from stored import Times, comparison, store
+from stored import growth as grown
 
 RATIO, POINTS = 0.5, 400
+ROWS, GROWN = [], []
 
 
 def seconds(function, repetitions):
     """Least CPU time, and the last result."""
-    best = np.inf
+    times = []
     for _ in range(repetitions):
         start = time.process_time()
         with np.errstate(all="ignore"):
             found = function()
-        best = min(best, time.process_time() - start)
-    return best, found
+        times.append(time.process_time() - start)
+    return Times(times[1:] or times), found  # a first one warms up
 
 
-def report(name, ours, other, error):
+def report(what, name, ours, other, error):
+    ROWS.append(comparison(what, name, ours, other, accuracy=f"the peer is off by {error:.0e} of the largest value"))
     print(f"    {name}: {other / ours:.1f} x the time, largest error {error:.0e} of the largest value")
 
 
@@ -74,16 +78,20 @@ def marchenko_pastur(freealg):
             residual = worst(silverstein(points, z, ours), ours)
             print(f"  {size} points, {POINTS} z at {height:.0e} above the axis: {best:.3f} s, residual {residual:.0e}")
             other, found = seconds(lambda: fixed_point(points, z), 1)  # noqa: B023
-            report("damped fixed point", best, other, worst(found, ours))
+            what = f"multiply_marchenko_pastur, {size} points, {height:.0e} above the axis"
+            report(what, "damped fixed point", best, other, worst(found, ours))
             if freealg:
                 law = freealg.distributions.DeformedMarchenkoPastur(points, weights, c=RATIO)
                 other, found = seconds(lambda: law.stieltjes(z), 1)  # noqa: B023
-                report("freealg", best, other, worst(found, ours))
+                report(what, "freealg", best, other, worst(found, ours))
     points = np.exp(np.random.default_rng(0).normal(size=200))
-    for count in (100, 400, 1600):
+    times, counts = [], (100, 400, 1600)
+    for count in counts:
         z = np.linspace(0.1, 20, count) + 1e-6j
         best, _ = seconds(lambda: multiply_marchenko_pastur(points, np.full(200, 1 / 200), RATIO, z), 2)  # noqa: B023
+        times.append(best)
         print(f"  {count} z: {best:.3f} s")
+    GROWN.append(grown("multiply_marchenko_pastur, 200 points", "values of z", counts, times))
 
 
 # Jacobians ------------------------------------------------------------------------------------------------------------
@@ -97,7 +105,7 @@ def fuss_catalan(freealg):
         if freealg:
             law = freealg.distributions.FussCatalan(depth)
             other, found = seconds(lambda: law.density(x), 1)  # noqa: B023
-            report("freealg", best, other, worst(found, exact))
+            report(f"JacobianSpectrum.density, {depth} Gaussian matrices", "freealg", best, other, worst(found, exact))
 
 
 def simulated(spectrum, size, draws):
@@ -118,16 +126,22 @@ def simulation():
         draws = np.random.default_rng(0)
         other, found = seconds(lambda: simulated(spectrum, size, draws), 1)  # noqa: B023
         gap = np.abs((found <= x[:, None]).mean(1) - exact).max()
+        said = f"the peer is off by {gap:.0e}"
+        what = f"JacobianSpectrum.cdf, 6 layers of ReLU, {POINTS} points"
+        ROWS.append(comparison(what, f"a simulated network of width {size}", best, other, accuracy=said))
         print(f"    a network of width {size}: {other / best:.1f} x the time, largest distance {gap:.0e}")
 
 
 def growth():
     for name, law in (("ReLU", DerivativeLaw.bernoulli(0.5)), ("tanh", DerivativeLaw.of("tanh", 0.5))):
-        for depth in (3, 30, 300, 1000):
+        times, depths = [], (3, 30, 300, 1000)
+        for depth in depths:
             spectrum = JacobianSpectrum(depth, law)
             x = np.geomspace(1e-5, 0.999, POINTS) * spectrum.lambda_max
             best, _ = seconds(lambda: spectrum.density(x), 2)  # noqa: B023
+            times.append(best)
             print(f"  {name}, {depth} layers, {POINTS} points: {best:.3f} s")
+        GROWN.append(grown(f"JacobianSpectrum.density, {name}", "layers", depths, times))
         spectrum = JacobianSpectrum(30, law)
         for count in (100, 1600):
             x = np.geomspace(1e-5, 0.999, count) * spectrum.lambda_max
@@ -147,3 +161,5 @@ if __name__ == "__main__":
     fuss_catalan(freealg)
     simulation()
     growth()
+    if freealg:
+        store("freeprobability", ROWS, GROWN)

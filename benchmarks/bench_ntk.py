@@ -20,18 +20,20 @@ from deepdynamics import activations
 from deepdynamics.naturalgradient import NaturalGradient
 from deepdynamics.networks import MLP
 from deepdynamics.ntk import infinite_width, infinite_width_ntk
+from stored import Times, comparison, growth, store
 
 WEIGHT_VAR, BIAS_VAR, DEPTH = 2.0, 0.1, 3
+ROWS, GROWN = [], []
 
 
 def seconds(function, repetitions):
     """Least CPU time, and the last result."""
-    best = np.inf
+    times = []
     for _ in range(repetitions):
         start = time.process_time()
         found = function()
-        best = min(best, time.process_time() - start)
-    return best, found
+        times.append(time.process_time() - start)
+    return Times(times[1:] or times), found  # a first one warms up
 
 
 # The analytic kernel --------------------------------------------------------------------------------------------------
@@ -73,18 +75,25 @@ def analytic():
 
     best, found = seconds(lambda: ours(x, "relu"), 9)
     whole, other = seconds(lambda: relu_by_matrices(x), 3)
+    said = f"they differ by {error(other, found):.0e}"
+    ROWS.append(comparison("infinite_width, ReLU, 1,000 points", "whole matrices in numpy", best, whole, accuracy=said))
     print(f"relu, 1,000 points, {DEPTH} hidden layers: {best:.3f} s; whole matrices {whole / best:.1f} x the time")
     print(f"  they differ by {error(other, found):.0e}, off the diagonal by {error(*_off_diagonal(other, found)):.0e}")
     few = x[:300]
     best, found = seconds(lambda: ours(few, "tanh"), 3)
     whole, other = seconds(lambda: by_moments(few, "tanh"), 1)
+    said = f"they differ by {error(other, found):.0e}"
+    ROWS.append(comparison("infinite_width, tanh, 300 points", "one moment at a time", best, whole, accuracy=said))
     print(
         f"tanh, 300 points: {best:.3f} s; moments one by one {whole / best:.1f} x; differ by {error(other, found):.0e}"
     )
-    for n in (500, 1000, 2000, 4000):
+    times, counts = [], (500, 1000, 2000, 4000)
+    for n in counts:
         x = np.random.default_rng(0).normal(size=(n, 784))
         best, _ = seconds(lambda: ours(x, "relu", dtype=np.float32), 2)  # noqa: B023
+        times.append(best)
         print(f"  {n} points: {best:.3f} s, {1e9 * best / n**2:.0f} ns an entry")
+    GROWN.append(growth("infinite_width, ReLU, float32", "points", counts, times))
     before = resident()
     with Peak() as peak:
         theta = infinite_width_ntk(x, None, "relu", WEIGHT_VAR, BIAS_VAR, DEPTH, dtype=np.float32)
@@ -158,6 +167,9 @@ def natural_gradients():
             )
             pairs = zip(one.parameters(), other.parameters(), strict=True)
             gap = max(float((a - b).detach().abs().max()) for a, b in pairs)
+            what = f"NaturalGradient, {kind}, {P:,} parameters"
+            said = f"they differ by {gap:.0e}"
+            ROWS.append(comparison(what, "the metric as a matrix", ours, dense, accuracy=said))
             print(f"  {kind}, P = {P}: {1e3 * ours:.0f} ms; {dense / ours:.1f} x; they differ by {gap:.0e}")
     net = MLP((20, 1024, 1024, 1), "tanh", weight_var=2.0, seed=0, dtype=torch.float64)
     P = sum(p.numel() for p in net.parameters())
@@ -170,3 +182,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     analytic()
     natural_gradients()
+    store("ntk", ROWS, GROWN)

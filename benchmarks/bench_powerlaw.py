@@ -12,11 +12,13 @@ import warnings
 import numpy as np
 from deepdynamics.powerlaw import LEAST_TAIL, fit
 from powerlaw import Fit
+from stored import Times, comparison, growth, store
 from threadpoolctl import threadpool_limits
 
 SIZES = (1000, 4000, 16_000, 200_000)
 PATIENCE = 16_000  # points up to which the quadratic searches are run
 EXPONENTS = {"real numbers": 2.5, "integers": 2.2}
+ROWS, GROWN = [], []
 
 
 def sample(kind, n, seed=0):
@@ -50,22 +52,29 @@ def package(x, discrete, **more):
 
 
 def compare(kind):
-    discrete, before = kind == "integers", None
+    discrete, before, times = kind == "integers", None, []
     print(f"{kind}, exponent {EXPONENTS[kind]}, threshold searched")
     for n in SIZES:
         x = sample(kind, n)
         ours, seconds = timed(lambda x=x: fit(x, discrete=discrete))
-        growth = "" if before is None else f", n^{np.log(seconds / before[1]) / np.log(n / before[0]):.2f}"
+        power = "" if before is None else f", n^{np.log(seconds / before[1]) / np.log(n / before[0]):.2f}"
         before = n, seconds
-        line = f"  n = {n:7,}: {seconds:8.3f} s{growth}; exponent {ours.exponent:.4f} ± {ours.standard_error:.4f}"
+        times.append(seconds)
+        line = f"  n = {n:7,}: {seconds:8.3f} s{power}; exponent {ours.exponent:.4f} ± {ours.standard_error:.4f}"
         if n <= PATIENCE:
             theirs, longer = timed(lambda x=x: package(x, discrete))
+            true = EXPONENTS[kind]
+            said = f"exponent {true}: ours {ours.exponent:.4f}, the peer's {theirs.alpha:.4f}"
+            ROWS.append(comparison(f"powerlaw.fit, {n:,} {kind}", "powerlaw", seconds, longer, accuracy=said))
             line += f"; the package {longer / seconds:6.0f} x as long, its exponent {theirs.alpha:.4f}"
             if not discrete:
                 (distance, exponent), longer = timed(lambda x=x: naive(x))
                 same = (distance, exponent) == (ours.ks, ours.exponent)
+                said = "the same digits" if same else "other digits"
+                ROWS.append(comparison(f"powerlaw.fit, {n:,} {kind}", "naive search", seconds, longer, accuracy=said))
                 line += f"; naive search {longer / seconds:5.0f} x, {'the same digits' if same else 'OTHER DIGITS'}"
         print(line)
+    GROWN.append(growth(f"powerlaw.fit, {kind}", "points", SIZES, times))
 
 
 def at_given_threshold():
@@ -76,8 +85,12 @@ def at_given_threshold():
             x = np.random.default_rng(seed).zipf(exponent, 5000)
             ours, seconds = timed(lambda x=x: fit(x, 1, discrete=True))
             theirs, longer = timed(lambda x=x: package(x, True, xmin=1))
-            rows.append((ours.exponent, theirs.alpha, ours.standard_error, longer / seconds))
-        mine, peer, error, ratio = np.array(rows).T
+            rows.append((ours.exponent, theirs.alpha, ours.standard_error, seconds, longer))
+        mine, peer, error, seconds, longer = np.array(rows).T
+        ratio = longer / seconds
+        said = f"exponents differ by {np.abs(mine - peer).max():.0e}"
+        pair = Times(seconds, np.median), Times(longer, np.median)
+        ROWS.append(comparison(f"powerlaw.fit at xmin = 1, exponent {exponent}", "powerlaw", *pair, accuracy=said))
         print(
             f"  exponent {exponent}: ours {np.abs((mine - exponent) / error).max():.2f}, the package "
             f"{np.abs((peer - exponent) / error).max():.2f}; apart by {np.abs(mine - peer).max():.1e}; "
@@ -91,6 +104,7 @@ def main():
         for kind in EXPONENTS:
             compare(kind)
         at_given_threshold()
+    store("powerlaw", ROWS, GROWN)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import torch
 from deepdynamics import meanfield
 from deepdynamics.jacobian import product_singular_values
 from deepdynamics.networks import haar
+from stored import Times, comparison, growth, store
 
 REPETITIONS = 5
 
@@ -52,7 +53,7 @@ def seconds(methods, factors):
             start = time.process_time()
             method(factors)
             found[name].append(time.process_time() - start)
-    return {name: float(np.median(times)) for name, times in found.items()}
+    return {name: Times(times, np.median) for name, times in found.items()}
 
 
 def network_factors(weights, width, depth, gain):
@@ -63,6 +64,7 @@ def network_factors(weights, width, depth, gain):
 def main():
     torch.set_num_threads(1)
     ours = {"ours": lambda factors: product_singular_values(factors, sweeps=25), "plain SVD": plain}
+    rows = []
     print("time an input on one thread, at most 25 sweeps (goal for 10 x 256: under 2 s)")
     for name, factors in {
         "10 x 256, Gaussian, g = 1.05": network_factors("gaussian", 256, 10, 1.05),
@@ -73,6 +75,9 @@ def main():
         times = seconds(ours, factors)
         logs, naive = (method(factors) / math.log(10) for method in ours.values())
         wrong = int(((naive - logs).abs() > 0.01).sum())
+        said = f"the peer is off by more than 1 % in {wrong} of {len(logs)} values"
+        pair = times["ours"], times["plain SVD"]
+        rows.append(comparison(f"product_singular_values, {name}", "SVD of the product", *pair, accuracy=said))
         print(
             f"  {name}: {times['ours']:.3f} s, {times['ours'] / times['plain SVD']:.1f} x the plain SVD; "
             f"{float(logs[0] - logs[-1]):.0f} decades; plain SVD off by more than 1 % in {wrong} of {len(logs)} values"
@@ -86,10 +91,19 @@ def main():
         times = seconds(ours | {"120 digits": exact}, factors)
         reference = exact(factors)
         errors = [float((method(factors) - reference).abs().max()) for method in ours.values()]
+        said = f"error of log s {errors[0]:.0e}"
+        pair = times["ours"], times["120 digits"]
+        rows.append(comparison(f"product_singular_values, {name}", "120 digits, dense SVD", *pair, accuracy=said))
         print(
             f"  {name}, {float(reference[0] - reference[-1]) / math.log(10):.0f} decades: error {errors[0]:.1e}, "
             f"plain SVD {errors[1]:.1e}; 120 digits take {times['120 digits'] / times['ours']:.0f} x our time"
         )
+    grown = []
+    for what, sizes in (("factors", (5, 10, 20, 40)), ("width", (64, 128, 256))):
+        cases = [(64, size) if what == "factors" else (size, 10) for size in sizes]
+        times = [seconds(dict([next(iter(ours.items()))]), network_factors("gaussian", *case, 1.05)) for case in cases]
+        grown.append(growth("product_singular_values", what, sizes, [each["ours"] for each in times]))
+    store("products", rows, grown)
 
 
 if __name__ == "__main__":

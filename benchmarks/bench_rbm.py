@@ -15,6 +15,7 @@ import torch
 from deepdynamics import data
 from deepdynamics.rbm import RBM, pretrain
 from sklearn.neural_network import BernoulliRBM
+from stored import Times, comparison, growth, store
 from threadpoolctl import threadpool_limits
 
 VISIBLE, HIDDEN, BATCH, RATE = 784, 500, 100, 0.1
@@ -92,7 +93,7 @@ def main():
                 seconds[name].append(time.process_time() - start)
                 if rbm is not None:
                     quality[name].append(float(rbm.pseudo_likelihood(test).mean()))
-        times = {name: float(np.median(t)) for name, t in seconds.items()}
+        times = {name: Times(t, np.median) for name, t in seconds.items()}
         print("one epoch, 10,000 x 784 - 500, float32, one thread: CPU seconds, pseudo-likelihood of test images")
         for name in METHODS:
             share, nats = times["bound"] / times[name], np.array(quality[name])
@@ -100,8 +101,13 @@ def main():
                 f"  {name:26} {times[name]:.3f} s, products alone are {share:4.0%} of it; "
                 f"{nats.mean():7.1f} ± {nats.std(ddof=1) / len(nats) ** 0.5:.1f} nats"
             )
+        rows = []
         for mine, peer in (("ours, PCD", "scikit-learn, PCD"), ("ours, CD-1", "plain torch loop, CD-1")):
             ratios = np.divide(seconds[peer], seconds[mine])
+            said = ", ".join(f"{np.mean(quality[name]):.1f}" for name in (mine, peer))
+            said = f"pseudo-likelihood of test images, in nats: {said}"
+            what = f"RBM.fit, {mine.removeprefix('ours, ')}, an epoch"
+            rows.append(comparison(what, peer, times[mine], times[peer], accuracy=said))
             print(
                 f"  {mine} is {times[peer] / times[mine]:.2f} x as fast as {peer} (pairs: {ratios.min():.2f} to "
                 f"{ratios.max():.2f}); nothing but the products would be {times[peer] / times['bound']:.2f} x"
@@ -112,6 +118,12 @@ def main():
         recipe = {"epochs": 5, "learning_rate": 0.1, "momentum": [0.5, 0.5, 0.9, 0.9, 0.9], "weight_decay": 2e-4}
         pretrain((784, *[256] * 10), images, units="continuous", gain=1.05, bias_from_data=True, seed=0, **recipe)
         print(f"ten layers of 256 units, 12,800 images, five epochs: {time.process_time() - start:.1f} s (goal: 30 s)")
+        counts, epochs = (2500, 5000, 10_000), []
+        for count in counts:
+            start = time.process_time()
+            ours("cd")(X[:count], 0)
+            epochs.append(time.process_time() - start)
+    store("rbm", rows, [growth("RBM.fit, CD-1, an epoch", "images", counts, epochs)])
 
 
 if __name__ == "__main__":

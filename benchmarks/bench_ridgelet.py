@@ -12,6 +12,8 @@ import tracemalloc
 import numpy as np
 from deepdynamics.ridgelet import AdmissiblePair, gaussian_transform, midpoints, transform
 from mpmath import mp, mpf
+from stored import Times, comparison, store
+from stored import growth as grown
 from threadpoolctl import threadpool_limits
 
 PAIR = AdmissiblePair.get("tanh")
@@ -55,7 +57,7 @@ def timed(function, *arguments, repeat=3):
         start = time.process_time()
         found = function(*arguments)
         times.append(time.process_time() - start)
-    return found, min(times)
+    return found, Times(times)
 
 
 def peak(function, *arguments):
@@ -84,42 +86,51 @@ def compare(cells=300):
     places = np.random.default_rng(0).integers(cells, size=(20, 2))
     exact = np.array([exactly(x, sine, grid[i], grid[j]) for i, j in places])
     print(f"{cells} × {cells} spectrum of 201 samples")
-    own = None
+    own, least, rows = None, None, []
     for name, method in METHODS.items():
         found, seconds = timed(method, x, sine, grid, grid)
         own = own or seconds
         memory = peak(method, x, sine, grid, grid)
+        least = least or memory
         digits = np.abs(found[places[:, 0], places[:, 1]] - exact).max()
         apart = np.abs(method(x, gauss, grid, grid) - closed).max()
+        if name != "ours":
+            said, what = f"within {digits:.0e} of 40 digits", f"ridgelet.transform, {cells} × {cells}, 201 samples"
+            rows.append(comparison(what, name, own, seconds, accuracy=said, memory=(least, memory)))
         print(
             f"  {name:12s} {seconds:6.3f} s = {seconds / own:5.1f} x ours, peak {memory:6.1f} MB; from the sum in 40"
             f" digits by {digits:.0e}, from the closed form of a Gaussian by {apart:.0e}"
         )
+    return rows
 
 
 def growth():
+    rows = []
     print("how the time grows, and that of the loop beside it")
     for what, sizes in (
         ("cells an axis", [(cells, 201) for cells in CELLS]),
         ("samples", [(150, samples) for samples in SAMPLES]),
     ):
-        before = None
+        before, times = None, []
         for cells, samples in sizes:
             x, grid = np.linspace(-1, 1, samples), midpoints(15.0, cells)
             changed = cells if what == "cells an axis" else samples
             seconds, longer = (timed(method, x, np.sin(x), grid, grid)[1] for method in (ours, loop))
+            times.append(seconds)
             line = f"  {cells:4d} × {cells:4d}, {samples:4d} samples: {seconds:6.3f} s"
             line += f", loop {longer / seconds:4.1f} x ours"
             if before is not None:
                 line += f"; {what} to the power {math.log(seconds / before[1]) / math.log(changed / before[0]):.2f}"
             print(line)
             before = changed, seconds
+        counts = CELLS if what == "cells an axis" else SAMPLES
+        rows.append(grown("ridgelet.transform", what, counts, times))
+    return rows
 
 
 def main():
     with threadpool_limits(1):
-        compare()
-        growth()
+        store("ridgelet", compare(), growth())
 
 
 if __name__ == "__main__":

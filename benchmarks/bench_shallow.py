@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import torch
 from deepdynamics.ensembles import ShallowEnsemble
+from stored import Times, comparison, growth, store
 from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
@@ -85,14 +86,14 @@ def by_vmap(case: tuple, start: tuple, steps: int) -> Tensor:
     return torch.stack(losses)
 
 
-def timed(f: Callable[..., Tensor], *arguments: object, repeat: int = 2) -> tuple[float, Tensor]:
+def timed(f: Callable[..., Tensor], *arguments: object, repeat: int = 2) -> tuple[Times, Tensor]:
     """CPU seconds, the best of ``repeat``."""
     times = []
     for _ in range(repeat):
         begin = time.process_time()
         result = f(*arguments)
         times.append(time.process_time() - begin)
-    return min(times), result
+    return Times(times), result
 
 
 def started(case: tuple) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,6 +102,7 @@ def started(case: tuple) -> tuple[Tensor, Tensor, Tensor]:
 
 def main() -> None:
     torch.set_num_threads(1)
+    rows, grown = [], []
     for f in (by_ensemble, by_loop, by_vmap):  # whatever loads at the first call
         f((LOOP, 3, "tanh", 2), started((LOOP, 3, "tanh")), 2)
     print(
@@ -118,6 +120,13 @@ def main() -> None:
             float(((f(case, start, CHECKED)[-1, :LOOP] - exact) / exact).abs().median())
             for f in (by_ensemble, by_loop, by_vmap)
         ]
+        for peer, times, gap in (
+            ("a loop over torch modules", loop, apart[1]),
+            ("vmap, functional Adam", mapped, apart[2]),
+        ):
+            said = f"loss off by {apart[0]:.0e}, the peer's by {gap:.0e}"
+            what = f"ShallowEnsemble, {name}, {runs:,} networks"
+            rows.append(comparison(what, f"{peer} (extrapolated)", own, times, accuracy=said))
         label = f"{name}, {runs} x {units}, {steps} steps"
         print(
             f"{label:28} {own:9.2f} {loop / own:7.1f}x {mapped / own:7.1f}x"
@@ -125,11 +134,16 @@ def main() -> None:
         )
     print(f"\n{'growth':18} {'ms/step':>9} {'vmap':>8}")
     for name, cases in GROWTH.items():
+        steps_of = []
         for case in cases:
             start, steps = started(case), case[-1]
             own, mapped = timed(by_ensemble, case, start, steps)[0], timed(by_vmap, case, start, steps // 10)[0] * 10
+            steps_of.append(own / steps)
             label = f"{name} {case[0] if name == 'networks' else case[1]}"
             print(f"{label:18} {1e3 * own / steps:9.3f} {mapped / own:7.1f}x")
+        sizes = [case[0] if name == "networks" else case[1] for case in cases]
+        grown.append(growth("ShallowEnsemble, a step", name, sizes, steps_of))
+    store("shallow", rows, grown)
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB (all three)")
 
 

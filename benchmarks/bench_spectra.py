@@ -22,6 +22,7 @@ import torch
 from deepdynamics.jacobian import jacobian, top_singular
 from deepdynamics.networks import alexnet, squeezenet1_0
 from scipy.sparse.linalg import LinearOperator, svds
+from stored import comparison, store
 from torch.utils.flop_counter import FlopCounterMode
 
 GATE = 1e-6
@@ -189,10 +190,15 @@ def table(title, methods, name, size, k, threads, repeat):
             print(f"  … {method}: {run['seconds']:.1f} s", file=sys.stderr, flush=True)
             rows.setdefault(method, []).append(run)
     rows = {method: sorted(runs, key=lambda run: run["seconds"])[len(runs) // 2] for method, runs in rows.items()}
-    own = rows["ours"]
+    own, stored = rows["ours"], []
     for method, run in rows.items():
         difference = np.max(np.abs(np.array(run["values"]) / np.array(own["values"]) - 1))
         passed = "" if run["residual"] <= GATE else " (GATE FAILED)"
+        if method != "ours":
+            said = f"residuals {own['residual']:.0e} and {run['residual']:.0e}, values within {difference:.0e}"
+            what, pair = f"top_singular, {title}, k = {k}", (own["seconds"], run["seconds"])
+            memory = (own["memory"], run["memory"])
+            stored.append(comparison(what, method, *pair, accuracy=said, memory=memory))
         print(
             f"  {method:28s} {run['seconds']:7.1f} s = {run['seconds'] / own['seconds']:5.1f} x ours, peak"
             f" +{run['memory']:5.0f} MB, {run['products']:5d} products, residual {run['residual']:.1e}{passed},"
@@ -200,6 +206,7 @@ def table(title, methods, name, size, k, threads, repeat):
             flush=True,
         )
     print(f"  ours: {100 * own['bound'] / own['seconds']:.0f} % of the floating-point bound, {own['bound']:.1f} s")
+    return stored
 
 
 def main():
@@ -216,12 +223,16 @@ def main():
         method, name, size = arguments.one
         print(json.dumps(measure(method, name, int(size), arguments.k)))
         return
+    rows = []
     for what, threads in itertools.product(arguments.what, arguments.threads):
         chosen = SMALL if what == "small" else {what: PROBLEMS[what]}
         methods = ("ours", "svds, cached products", "dense") if what == "small" else METHODS[: arguments.methods]
         for title, (name, size) in chosen.items():
             heading = f"{title.split()[0]}, {size} x {size}"
-            table(heading, methods, name, size, arguments.k, threads, arguments.repeat)
+            found = table(heading, methods, name, size, arguments.k, threads, arguments.repeat)
+            rows += found if threads == 1 else []
+    if len(sys.argv) == 1:  # all of it
+        store("spectra", rows)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,20 @@ def test_citation_names_the_version_and_licence_of_the_package():
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text("utf8")
 
 
+def test_repo2docker_accepts_the_binder_files(monkeypatch):
+    """Binder's own parser takes the conda environment, and runs postBuild."""
+    application = pytest.importorskip("repo2docker.app").Repo2Docker()
+    monkeypatch.chdir(ROOT)
+    packs = (pack(application.base_image) for pack in application.buildpacks)
+    found = next(pack for pack in packs if pack.detect())
+    found.platform = "linux/amd64"
+    assert type(found).__name__ == "CondaBuildPack" and found.binder_dir == "binder"
+    assert found.environment_yaml == yaml.safe_load((ROOT / "environment.yml").read_text("utf8"))
+    assert found.python_version == "3.11" and found.get_post_build_scripts() == ["binder/postBuild"]
+    written = found.render(build_args={})
+    assert "binder/environment.yml" in written and "RUN ./binder/postBuild" in written
+
+
 def test_addresses_are_set_in_one_place():
     slug = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
     tracked = [

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -56,6 +57,42 @@ def test_dimensions_coordinates_and_values(workers):
 
 def test_dask_gives_the_same_as_one_process(client):
     assert sweep(polynomial, GRID, backend="dask", client=client).identical(sweep(polynomial, GRID, workers=1))
+
+
+def marked_product(x, folder):
+    """Leaves a mark that it has begun, with its process; a number whose last bits depend on the number of threads."""
+    Path(folder, f"{x} {os.getpid()}").touch()
+    time.sleep(0.3)
+    draws = torch.Generator().manual_seed(x)
+    a = torch.randn(300, 300, generator=draws)
+    return (a @ a).sum(0)[:5].numpy()
+
+
+def test_dask_loses_nothing_with_a_worker_that_is_killed(client, tmp_path):
+    """Killed outright within a cell, which another worker computes again; the numbers are those of one process."""
+    grid = {"x": list(range(8))}
+    (tmp_path / "alone").mkdir()
+    alone = sweep(partial(marked_product, folder=str(tmp_path / "alone")), grid, workers=1)
+    marks, kept = tmp_path / "marks", tmp_path / "kept"
+    marks.mkdir()
+    killed = []
+
+    def kill():
+        while len(found := list(marks.iterdir())) < 4:
+            time.sleep(0.01)
+        latest = max(found, key=lambda path: path.stat().st_mtime_ns)
+        killed.append(int(latest.name.split()[1]))
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    function = partial(marked_product, folder=str(marks))
+    together = sweep(function, grid, backend="dask", client=client, resume=kept)
+    killer.join()
+    assert together.identical(alone)
+    assert len(list(kept.glob("*.npz"))) == 8 < len(list(marks.iterdir()))  # one cell has begun twice
+    assert sweep(function, grid, workers=1, resume=kept).identical(alone)
+    assert killed[0] not in client.run(os.getpid).values()
 
 
 def test_dask_makes_a_cluster_of_its_own():

@@ -182,7 +182,29 @@ MUTANTS = (
         "jacobian/test_sums.py",
         "standard deviation for standard error",
     ),
+    # diagnose
+    Mutant(
+        "diagnose/findings.py",
+        "max(-merging.change, 0.0) if merging",
+        "abs(merging.change) if merging",
+        "diagnose/test_findings.py",
+        "inputs that part count as inputs that merge",
+    ),
+    Mutant(
+        "diagnose/rates.py",
+        "batch = lambda_max(model, X, loss",
+        "batch = lambda_max(model, X[:1], loss",
+        "diagnose/test_numbers.py",
+        "the bound of one input for that of the batch",
+    ),
     # fisher
+    Mutant(
+        "fisher/lanczos.py",
+        "if rest * abs(s[-1]) <= tol * value",
+        "if rest * s[-1] ** 2 <= tol * value",
+        "fisher/test_duals.py",
+        "steps that stop by another rule than the residual of the leading vector",
+    ),
     Mutant(
         "fisher/recursion.py",
         "biases + weight_var * slopes * total",
@@ -653,6 +675,36 @@ MUTANTS = (
         "paths = W.abs() @ paths",
         "landscapes",
         "path norm without the square",
+    ),
+    Mutant(
+        "landscapes/regions.py",
+        "for n in widths[:-1]",
+        "for n in widths",
+        "landscapes/test_regions.py",
+        "a guarantee that folds in the last layer too",
+    ),
+    Mutant(
+        "landscapes/regions.py",
+        "return interval, unit, left / (left - right)",
+        "return interval, unit, right / (right - left)",
+        "landscapes/test_regions.py",
+        "kinks mirrored in their interval",
+        claim="expressivity.random-units",
+    ),
+    Mutant(
+        "landscapes/regions.py",
+        "todo += [(part, units[1:]) for part in _cut(corners, affine[units[0]])]",
+        "todo += [(part, units[2:]) for part in _cut(corners, affine[units[0]])]",
+        "landscapes/test_regions.py",
+        "every second unit's line is not drawn",
+        claim="expressivity.plane",
+    ),
+    Mutant(
+        "landscapes/polynomials.py",
+        "join = _product if level % 2 == 0 else _sum",
+        "join = _sum if level % 2 == 0 else _product",
+        "landscapes/test_polynomials.py",
+        "sums before products",
     ),
 )
 

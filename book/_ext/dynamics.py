@@ -2,7 +2,8 @@
 
 Directives: ``chapter-map``, ``showcase`` and ``moving-picture`` (landing page), ``chapter-head`` (time, prerequisites
 and claims of a chapter), ``ledger``, ``ledger-summary``, ``ledger-sources`` and ``stored-results``, ``build-report``,
-``prerequisites``. Every number in them is read from the execution cache.
+``prerequisites``, ``benchmarks``, ``benchmarks-growth`` and ``chapter-times``, ``large-runs``. Every number in them is
+read from the execution cache or from what is stored.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from deepdynamics.claims import card
 from docutils import nodes
 from docutils.parsers.rst import directives
 from firstuse import link_first_uses
-from generated import GENERATED, Generated, chapters, executed, stored_results
+from generated import GENERATED, Generated, chapter_times, chapters, stored_results
+from largeruns import LargeRuns
 from ledger import Ledger, LedgerSources, LedgerSummary, StoredResults, finish_claims
+from performance import Benchmarks, BenchmarksGrowth, ChapterTimes
 from prerequisites import Prerequisites
 from sharing import describe_page, write_files
 from sphinx.application import Sphinx
@@ -140,15 +143,8 @@ class BuildReport(Generated):
         lines = ["| | |", "|---|---|", f"| commit | {commit(self.root)} |", f"| Python | {platform.python_version()} |"]
         lines += [f"| {name} | {importlib.metadata.version(name)} |" for name in PACKAGES]
         lines += [f"| machine | {platform.system()} {platform.machine()}, one thread a chapter |", ""]
-        lines += ["| chapter | seconds | of them on the CPU | peak memory (MB) | claims |", "|---|--:|--:|--:|--:|"]
-        found = executed(self.root)
-        for record in found:
-            row = next((c for c in chapters(self.root) if c["docname"] == record.docname), None)
-            name = f"{{ref}}`{row['slug']}`" if row else f"`{record.docname}`"
-            notes = record.data
-            times = f"{notes['execution_seconds']:.1f} | {notes['cpu_seconds']:.1f}"
-            lines.append(f"| {name} | {times} | {notes['peak_mb']} | {len(record.claims)} |")
         lines += [
+            *chapter_times(self.root),
             "",
             "| data | found |",
             "|---|---|",
@@ -190,6 +186,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "stored-results": StoredResults,
         "build-report": BuildReport,
         "prerequisites": Prerequisites,
+        "benchmarks": Benchmarks,
+        "benchmarks-growth": BenchmarksGrowth,
+        "chapter-times": ChapterTimes,
+        "large-runs": LargeRuns,
     }.items():
         app.add_directive(name, directive)
     app.setup_extension("notebook_writer")

@@ -15,7 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 
 DIRECTIVES = (
     "chapter-map chapter-head showcase moving-picture ledger ledger-summary ledger-sources stored-results build-report "
-    "library-map library prerequisites"
+    "library-map library prerequisites benchmarks benchmarks-growth chapter-times large-runs"
 )
 GENERATED = re.compile(rf"```\{{({DIRECTIVES.replace(' ', '|')})\}}")
 
@@ -68,6 +68,18 @@ def missing_data(root: Path) -> list[str]:
         f"Built without the real data of: {', '.join(absent)}. Claims about them are skipped; `make data` fetches them."
     )
     return [":::{warning}", text, ":::", ""]
+
+
+def chapter_times(root: Path) -> list[str]:
+    """What each chapter took, as a table."""
+    lines = ["| chapter | seconds | of them on the CPU | peak memory (MB) | claims |", "|---|--:|--:|--:|--:|"]
+    names = {row["docname"]: row["slug"] for row in chapters(root)}
+    for record in executed(root):
+        name = f"{{ref}}`{names[record.docname]}`" if record.docname in names else f"`{record.docname}`"
+        notes = record.data
+        times = f"{notes['execution_seconds']:.1f} | {notes['cpu_seconds']:.1f}"
+        lines.append(f"| {name} | {times} | {notes['peak_mb']} | {len(record.claims)} |")
+    return lines
 
 
 def stored_results(root: Path) -> list[str]:

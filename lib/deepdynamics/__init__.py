@@ -20,6 +20,7 @@ What a network does
     fisher            the Fisher information: universal statistics, spectra through its dual, learning rates
     ntk               neural tangent kernels: of any network, of infinitely wide ones, and what they predict
     naturalgradient   steps with the Fisher metric and its approximations, in function space
+    diagnose          what is odd in any network before it is trained, in numbers and words; also as a command
     jacobian          Jacobians of any network, their spectra, leading singular triplets, products, Lyapunov exponents
     directions        noise with a given shape; shifts, rotation, dilation of a picture
     margins           the shortest way to another answer

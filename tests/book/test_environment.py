@@ -77,6 +77,8 @@ def library(folder: Path) -> Path:
 def test_copied_folder_takes_its_own_library(installed):
     run = make(installed)
     assert (run.returncode, run.stdout) == (0, "")  # nothing has changed
+    run = subprocess.run([sys.executable, "tools/environment.py"], cwd=installed, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "")  # as those begin who have no make: README.md
     copy = installed.with_name("copie à côté")
     shutil.copytree(installed, copy, symlinks=True)
     assert library(copy).is_relative_to(installed)

@@ -1,6 +1,7 @@
 """Exported notebooks: a chapter with one of everything reads well in plain Jupyter, runs, installs what is missing."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -525,20 +526,47 @@ def test_what_has_no_form_in_a_notebook_is_a_warning(caplog):
 # Running -------------------------------------------------------------------------------------------------------------
 
 
-def execute(path, folder, timeout=120):
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    """A folder with a kernel whose library comes from the wheel; other packages are those of this environment."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip, options = [sys.executable, "-m", "pip"], ["-q", "--no-deps", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", *options, "--no-build-isolation", "-w", folder, ROOT], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    packages = next((folder / "venv").glob("lib/python*/site-packages"))
+    wheel = next(folder.glob("deepdynamics-*.whl"))
+    subprocess.run([*pip, "install", *options, "--target", packages, wheel], check=True)
+    (packages / "borrowed.pth").write_text(next(path for path in sys.path if path.endswith("site-packages")))
+    spec = folder / "kernels" / "wheel" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    python = str(folder / "venv" / "bin" / "python")
+    argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": argv, "display_name": "wheel", "language": "python"}))
+    found = subprocess.run(
+        [python, "-c", "import deepdynamics; print(deepdynamics.__file__)"], capture_output=True, text=True, cwd="/"
+    )
+    assert found.stdout.startswith(str(packages)), found.stderr
+    return folder
+
+
+def execute(path, kernel, folder, timeout=120):
+    """Run a notebook in an empty folder, on one thread, without a network, with the library of the wheel."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        notebook, timeout=timeout, kernel_name="wheel", resources={"metadata": {"path": str(folder)}}
     )
-    client.execute(env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(kernel))
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        results = {"DEEPDYNAMICS_RESULTS": str(ROOT / "book" / "results")}  # they have no network to fetch them by
+        client.execute(env=environment | results | {"OMP_NUM_THREADS": "1"})
     return notebook
 
 
-def test_both_variants_run_from_top_to_bottom_in_a_fresh_kernel(book, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(book / "lib"))
+def test_both_variants_run_from_top_to_bottom_in_a_fresh_kernel(book, kernel, tmp_path):
     paths = [book / "_build" / "notebooks" / variant / f"{NAME}.ipynb" for variant in ("", "without-solutions")]
     with ThreadPoolExecutor(2) as pool:
-        for notebook in pool.map(lambda path: execute(path, tmp_path), paths):
+        for notebook in pool.map(lambda path: execute(path, kernel, tmp_path), paths):
             outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
             assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
             assert "Installing" not in str(outputs)
@@ -656,5 +684,5 @@ def test_chapter_of_the_book_is_complete_and_has_no_leftovers(chapter, variant):
 @pytest.mark.long
 @pytest.mark.parametrize("variant", ["", "without-solutions"])
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_chapter_of_the_book_runs(chapter, variant, tmp_path):
-    execute(exported(chapter, variant), tmp_path, timeout=600)
+def test_chapter_of_the_book_runs(chapter, variant, kernel, tmp_path):
+    execute(exported(chapter, variant), kernel, tmp_path, timeout=600)

@@ -1,5 +1,6 @@
 """The picture of which chapter needs which says what the heads of the chapters say."""
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -37,3 +38,15 @@ def test_chapters_have_the_numbers_of_the_table_of_contents():
     assert [row["number"] for row in rows if row["number"]] == list(range(1, len(written) + 1))
     assert written == [name for name in records.documents(ROOT) if name in written]
     assert all((row["number"] is None) == (row["docname"] is None) for row in rows)
+
+
+def test_plans_of_lectures_have_what_a_chapter_needs_before_it():
+    found = [(need.chapter, need.other) for need in prerequisites.all_needs(ROOT) if not need.helps]
+    written = {row["slug"] for row in chapters(ROOT) if row["docname"]}
+    text = (ROOT / "book" / "teaching.md").read_text("utf8")
+    plans = dict(re.findall(r"^## (Two|Six|Twelve) lectures\n(.*?)(?=^## )", text, flags=re.M | re.S))
+    orders = {name: re.findall(r"\{ref\}`([\w-]+)`", plan) for name, plan in plans.items()}
+    assert [len(re.findall(r"^\| \d", plan, flags=re.M)) for plan in plans.values()] == [2, 6, 12]
+    assert set(orders["Twelve"]) == written
+    for order in orders.values():
+        assert all(order.index(other) < order.index(chapter) for chapter, other in found if chapter in order)

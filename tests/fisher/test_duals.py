@@ -108,6 +108,20 @@ def test_leading_eigenvalue_in_single_precision():
     assert found.residual < 1e-5
 
 
+def test_steps_end_where_the_residual_reaches_the_tolerance():
+    net = torch.nn.Sequential(torch.nn.Linear(8, 30), torch.nn.Tanh(), torch.nn.Linear(30, 3)).double()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        X = torch.randn(20, 8, dtype=torch.float64)
+    exact = float(torch.linalg.eigvalsh(dual(net, X))[-1])
+    found = [lambda_max(net, X, tol=tol, seed=seed) for tol in (0.1, 1e-2, 1e-4, 1e-8) for seed in range(5)]
+    for tol, each in zip(torch.tensor([0.1, 1e-2, 1e-4, 1e-8]).repeat_interleave(5).tolist(), found, strict=True):
+        assert each.residual <= tol * 1.01
+        assert each.value <= exact * (1 + 1e-12)  # a Rayleigh quotient
+    steps = [sum(each.products for each in found[k : k + 5]) for k in (0, 5, 10, 15)]
+    assert steps == sorted(steps) and steps[0] < steps[1] < steps[3]
+
+
 def test_leading_eigenvalue_of_unbatched_and_constant_models():
     model, x = network("LSTM", torch.float64)
     X = draw(2, *x.shape)

@@ -62,6 +62,17 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "landscapes.training": "landscapes.training",
     },
     "ntk": {"ntk.training": "ntk.training", "ntk.scale": "ntk.scale", "ntk.widths": "ntk.widths"},
+    "expressivity": {
+        "expressivity.digits": "expressivity.digits",
+        "expressivity.features": "expressivity.features",
+        "expressivity.tents": "expressivity.tents",
+    },
+    "every-lens": {
+        "every-lens.faults": "every_lens.faults",
+        "every-lens.harm": "every_lens.harm",
+        "every-lens.healthy": "every_lens.healthy",
+        "every-lens.mended": "every_lens.mended",
+    },
     "identity-initialisation": {
         "identity-initialisation.training": "identity_initialisation.training",
         "identity-initialisation.depth": "identity_initialisation.depth",

@@ -1,5 +1,6 @@
 """The look of the book: its style, its recurring pictures, and explorers with sliders."""
 
+from deepdynamics.figures.diagnoses import diagnosis
 from deepdynamics.figures.means import means
 from deepdynamics.figures.pictures import (
     cobweb,
@@ -21,6 +22,7 @@ __all__ = [
     "Explorer",
     "cobweb",
     "common_planes",
+    "diagnosis",
     "explorer",
     "figure",
     "images",

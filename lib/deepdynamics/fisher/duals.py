@@ -21,8 +21,8 @@ def dual(
     ``loss``: "mse", W = I, so that F* = J Jᵀ/T and F belongs to (1/2T) Σ_t ‖f - y‖²; "cross_entropy", the mean over
     samples, W Wᵀ = diag(g) - g gᵀ at each of them, g the softmax of its outputs. ``mean_subtracted``: of the outputs
     less their means over the samples, f - (1/T) Σ_t f, as batch normalisation makes them (Karakida, Akaho and Amari
-    2019, arXiv:1906.02926; cross entropy: 1910.05992). For torch's ``MSELoss``, a mean over outputs as well, multiply
-    by 2/C.
+    2019, arXiv:1906.02926; cross entropy: arXiv:1910.05992). For torch's ``MSELoss``, a mean over outputs as well,
+    multiply by 2/C.
 
     ``memory`` and the models that are allowed: :func:`deepdynamics.ntk.empirical`, which this is over T for "mse".
     Raises ``ValueError`` as it does, and for an unknown loss or cross entropy of one output.

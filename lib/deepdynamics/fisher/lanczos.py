@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.linalg import eigh_tridiagonal
 from torch import Tensor, nn
 
 from deepdynamics._checks import Array, Numbers, number, positive
@@ -19,7 +20,7 @@ from deepdynamics.networks import Seed, generator
 
 __all__ = ["LambdaMax", "lambda_max"]
 
-_SMALL = 24  # rows of a dual that is made column by column: ARPACK wants more than its basis
+_STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,11 @@ def lambda_max(
     """The largest eigenvalue of the Fisher information at samples X (T, …), for which neither F (P, P) nor its dual
     (T·C, T·C) is made; scale and arguments as for :func:`deepdynamics.fisher.dual`.
 
-    Lanczos iterations (ARPACK, as scipy has it) on u → Wᵀ J Jᵀ W u / T: one reverse pass for Jᵀ, and the derivative of
-    that pass by its vector for J, so that no forward rules are needed. The vectors have T·C entries, not P. Samples
-    are taken in blocks where what autograd keeps of all of them would exceed ``memory`` bytes; then each product
-    evaluates the model again.
+    Lanczos iterations on u → Wᵀ J Jᵀ W u / T: one reverse pass for Jᵀ, and the derivative of that pass by its vector
+    for J, so that no forward rules are needed. They stop as soon as the residual, which they know after each product,
+    is at most ``tol``; the error of the value is about its square. The vectors, one a product, have T·C entries.
+    Samples are taken in blocks where what autograd keeps of all of them would exceed ``memory`` bytes; then each
+    product evaluates the model again.
 
     Raises ``ValueError`` as :func:`deepdynamics.fisher.dual` does, for a ``tol`` that is not positive, and for a model
     that torch cannot differentiate twice;
@@ -76,15 +78,33 @@ def lambda_max(
             products = _right(network, X, weigh, memory)
         if products is None:
             raise ValueError("model has no second derivative that is right to rounding: dual does without")
-        if size <= _SMALL:
-            values, vectors = np.linalg.eigh(np.stack([products(column) for column in np.eye(size)]))
-        else:
-            start = torch.randn(size, generator=generator(seed), dtype=torch.float64).numpy()
-            operator: Any = LinearOperator((size, size), matvec=products, dtype=np.float64)
-            values, vectors = eigsh(operator, k=1, which="LA", v0=start, tol=tol)
-        value, u = float(values[-1]), vectors[:, -1]
+        start = torch.randn(size, generator=generator(seed), dtype=torch.float64).numpy()
+        value, u = _leading(products, start, tol)
         gap = float(np.linalg.norm(products(u) - value * u))
     return LambdaMax(value, gap / value if value > 0 else gap, products.count)
+
+
+def _leading(product: Callable[[Array], Array], start: Array, tol: float) -> tuple[float, Array]:
+    """The largest eigenvalue of a positive product and its unit vector, from a Krylov space that is kept orthogonal."""
+    basis = [start / np.linalg.norm(start)]
+    diagonal: list[float] = []
+    beside: list[float] = []
+    for _ in range(min(_STEPS, len(start))):
+        w = product(basis[-1])
+        diagonal.append(float(w @ basis[-1]))
+        Q = np.stack(basis, axis=1)
+        for _ in range(2):
+            w = w - Q @ (Q.T @ w)
+        rest = float(np.linalg.norm(w))
+        last = len(diagonal) - 1
+        values, vectors = eigh_tridiagonal(diagonal, beside, select="i", select_range=(last, last))
+        value, s = float(values[-1]), vectors[:, -1]
+        if rest * abs(s[-1]) <= tol * value or rest == 0 or last + 1 == len(start):
+            u = Q @ s
+            return value, u / np.linalg.norm(u)
+        beside.append(rest)
+        basis.append(w / rest)
+    raise RuntimeError(f"the residual of the largest eigenvalue is above tol={tol:g} after {_STEPS} products")
 
 
 def _right(network: Network, X: Tensor, weigh: Weighing, memory: float) -> _Dual | None:

@@ -1,10 +1,12 @@
-"""A run at the scale of the paper: its cells are kept while it goes on, and an interrupted one goes on where it was."""
+"""A run at the scale of the paper: its cells are kept while it goes on, and an interrupted one goes on where it was.
+On one machine or on a cluster: the same cells, the same files."""
 
 import hashlib
 import json
 import time
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import xarray
 
@@ -15,16 +17,27 @@ from deepdynamics.results.files import save
 from deepdynamics.results.packing import packed, unpacked
 from deepdynamics.sweeps import sweep
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 __all__ = ["store"]
 
 
-def store(key: str, keep: Path, *, workers: int = 1) -> Path:
+def store(
+    key: str,
+    keep: Path,
+    *,
+    workers: int = 1,
+    backend: Literal["loky", "dask"] = "loky",
+    client: "Client | None" = None,
+) -> Path:
     """Compute an experiment at the scale of the paper, store it, and return its file.
 
-    keep: a folder for finished cells, those of different code apart. workers: processes, each on one thread.
+    keep: a folder for finished cells, those of different code apart; on a cluster, one that every worker sees. workers,
+    backend, client: as `sweeps.sweep` takes them; every worker computes on one thread.
 
-    Raises ValueError for a key that no experiment computes, `data.DataMissing` where its data are not here, and
-    `sweeps.SweepError` where a cell fails.
+    Raises ValueError for a key that no experiment computes, `data.DataMissing` where its data are not here,
+    `sweeps.SweepError` where a cell fails, and FileNotFoundError where the workers write to another folder.
 
     >>> store("edge-of-chaos.gain", Path("finished"), workers=2).name  # doctest: +SKIP
     'edge-of-chaos.gain.npz'
@@ -33,9 +46,14 @@ def store(key: str, keep: Path, *, workers: int = 1) -> Path:
     experiments.check_data(experiment)
     folder, chosen = keep / code, experiment.grid("paper")
     texts = [json.dumps(point) for point in chosen]
-    sweep(_Keep(key, folder), {"point": texts}, workers=workers)
-    dataset = experiments.assembled(experiment, chosen, [_kept(folder, text) for text in texts])
+    sweep(_Keep(key, folder), {"point": texts}, workers=workers, backend=backend, client=client)
+    if lost := sum(not _path(folder, text).is_file() for text in texts):
+        raise FileNotFoundError(f"{lost} finished cells are not in {folder}: a folder that every worker sees is needed")
+    cells = [_kept(folder, text) for text in texts]
+    dataset = experiments.assembled(experiment, chosen, cells)
     record = {"code": code, "seconds_since_resumed": round(time.perf_counter() - start)} | dataset.attrs
+    if all("cpu_seconds" in cell.attrs for cell in cells):  # of all cells, whichever run computed them
+        record["cpu_seconds"] = round(sum(cell.attrs["cpu_seconds"] for cell in cells))
     return save(key, dataset, parameters=experiment.PARAMETERS, seeds=experiment.SEEDS, provenance=record)
 
 
@@ -49,8 +67,10 @@ class _Keep:
         try:
             _kept(self.folder, point)
         except (FileNotFoundError, ValueError, EOFError, KeyError, zipfile.BadZipFile):  # absent or damaged: compute
+            start = time.process_time()
             cell = experiments.labelled_cell(experiments.experiment_of(self.key), json.loads(point))
-            replace_file(_path(self.folder, point), packed(cell, {"point": point}))
+            record = {"point": point, "cpu_seconds": time.process_time() - start}
+            replace_file(_path(self.folder, point), packed(cell, record))
         return True
 
 

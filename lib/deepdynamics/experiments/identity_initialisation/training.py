@@ -84,10 +84,10 @@ def sources() -> data.Provenance:
 
 @functools.lru_cache(maxsize=1)
 def images() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """20,000 images (n, 196) with labels to learn from, and 2,000 to test."""
-    (X, y, _), (tested, answers, _) = data.load("mnist", "train", n=20000), data.load("mnist", "test", n=2000)
-    X, tested = (functional.avg_pool2d(x, 28 // SIDE).flatten(1).float() for x in (X, tested))
-    return X, y, tested, answers
+    """20,000 images (n, 196) with labels to learn from, and 2,000 to test; fewer where there are fewer."""
+    (X, y, _), (tested, answers, _) = data.load("mnist", "train"), data.load("mnist", "test")
+    X, tested = (functional.avg_pool2d(x, 28 // SIDE).flatten(1).float() for x in (X[:20000], tested[:2000]))
+    return X, y[:20000], tested, answers[:2000]
 
 
 def network(start: str, depth: int, seed: int) -> ClassNetwork:

@@ -1,0 +1,1 @@
+"""Experiments of the chapter that puts every lens on one network."""

@@ -1,0 +1,113 @@
+"""Each finding on a network with the fault planted, and silence where there is none."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from deepdynamics.diagnose import THRESHOLDS, diagnose
+from deepdynamics.diagnose.examination import examined
+from deepdynamics.diagnose.findings import findings, statistics
+from deepdynamics.diagnose.report import Trend
+from deepdynamics.experiments.every_lens import faults
+from deepdynamics.experiments.every_lens.networks import CALIBRATION, FAULTS, TABLE, network, plant
+from torch import nn
+
+X, WANTED = faults.images()
+
+
+def kinds(architecture, fault, **options):
+    net = network(architecture, 0)
+    inputs = plant(fault, net, X, 0)
+    return {found.kind for found in examined(net, inputs, target=WANTED, parts=(), **options).findings}
+
+
+@pytest.mark.parametrize("architecture", [*TABLE, *CALIBRATION])
+def test_silence_on_healthy_networks(architecture):
+    assert kinds(architecture, "none") == set()
+
+
+@pytest.mark.parametrize(
+    ("fault", "architecture", "expected"),
+    [
+        ("weights × 2", "perceptron, ReLU", {"signal", "gradient"}),
+        ("weights / 2", "perceptron, tanh", {"signal", "gradient"}),
+        ("weights / 2", "perceptron, logistic", {"gradient", "merging"}),
+        ("dead layer", "perceptron, ReLU", {"dead units", "signal"}),
+        ("dead layer", "transformer", {"dead units"}),
+        ("missing skip", "residual, batch norm", {"missing skip"}),
+        ("missing skip", "mixer", {"missing skip"}),
+        ("saturated start", "perceptron, logistic", {"saturation", "gradient"}),
+        ("large biases", "perceptron, tanh", {"saturation", "merging"}),
+        ("no normalisation", "residual, batch norm", {"signal"}),
+        ("unscaled inputs", "convolutions, ReLU", {"input scale"}),
+        ("repeated inputs", "ConvNeXt", {"repeated inputs"}),
+    ],
+)
+def test_planted_faults_are_found(fault, architecture, expected):
+    assert kinds(architecture, fault) >= expected
+
+
+def test_a_rate_is_held_against_the_bound():
+    net = network("perceptron, tanh", 0)
+    bound = diagnose(net, X, target=WANTED).rates.rate_batch
+    low, high = (diagnose(net, X, target=WANTED, learning_rate=factor * bound) for factor in (1.9, 2.1))
+    assert low.findings == () and [found.kind for found in high.findings] == ["learning rate"]
+    assert high.findings[0].value == pytest.approx(2.1) and high.findings[0].error < 0.01
+    assert faults.growth_rate(net, X, WANTED, bound) > bound  # and there it does grow
+
+
+def test_every_finding_has_words_a_number_and_a_chapter():
+    report = diagnose(nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)), torch.ones(3, 4))
+    assert [found.kind for found in report.findings] == ["repeated inputs"]
+    wide = dataclasses.replace(
+        report, signal=Trend(9.0, 0.2, 5), gradient=Trend(-9.0, 0.2, 5), merging=Trend(-9.0, 0.1, 5)
+    )
+    found = {each.kind: each for each in findings(wide)}
+    assert "grows by a factor of 8.1e+03" in found["signal"].text and "vanishes" in found["gradient"].text
+    assert found["merging"].value == -9 and found["merging"].error == 0.1 and found["merging"].threshold == 4
+    assert statistics(dataclasses.replace(wide, merging=Trend(9.0, 0.1, 5)))["merging"] == 0  # parting is no merging
+
+
+def test_what_is_unknown_is_no_finding():
+    report = diagnose(nn.Linear(3, 2), torch.eye(3))
+    values = statistics(report)
+    assert math.isnan(values["signal"]) and math.isnan(values["learning rate"]) and report.findings == ()
+    assert set(values) == set(THRESHOLDS)
+
+
+def test_chapters_and_sections_are_in_the_book():
+    from pathlib import Path
+
+    from deepdynamics.diagnose import findings as module
+
+    book = Path(__file__).resolve().parents[2] / "book"
+    source = Path(module.findings.__code__.co_filename).read_text("utf8")
+    for chapter, section in (
+        ("order-and-chaos", "oc-maps"),
+        ("order-and-chaos", "oc-back"),
+        ("order-and-chaos", "oc-trainability"),
+        ("edge-of-chaos", "edge-logistic"),
+        ("fisher-isometry", "fisher-isometry-online"),
+        ("fisher-wide", "fisher-wide-rate"),
+        ("other-architectures", "oa-residual"),
+    ):
+        (file,) = book.glob(f"*/{chapter}.md")
+        assert f"({section})=" in file.read_text("utf8") and f'"{section}"' in source
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_planted_or_not_there(fault):
+    for architecture in ("perceptron, ReLU", "residual, layer norm"):
+        net = network(architecture, 1)
+        before = [p.clone() for p in net.parameters()]
+        inputs = plant(fault, net, X, 1)
+        if inputs is None:
+            assert (architecture, fault) in {
+                ("perceptron, ReLU", "missing skip"),
+                ("perceptron, ReLU", "no normalisation"),
+                ("perceptron, ReLU", "saturated start"),
+                ("residual, layer norm", "saturated start"),
+            }
+        elif fault in ("weights × 2", "weights / 2", "dead layer", "large biases"):
+            assert any(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
