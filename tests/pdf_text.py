@@ -18,7 +18,10 @@ class Page:
 
 def pages(pdf: bytes) -> list[Page]:
     objects = {
-        int(number): (head.decode("latin1"), zlib.decompress(stream) if b"/FlateDecode" in head and stream else b"")
+        int(number): (
+            head.decode("latin1"),
+            zlib.decompressobj().decompress(stream) if b"/FlateDecode" in head else b"",
+        )
         for number, head, stream in re.findall(
             rb"^(\d+) 0 obj\n(.*?)(?:stream\r?\n(.*?)\r?\nendstream\n)?endobj$", pdf, flags=re.M | re.S
         )

@@ -36,7 +36,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 LEFT_OUT = ".dropdown, details.hide, .headerlink, .claim-link, .dd-explorer img[hidden], script"
 REFERENCES = ("for", "aria-labelledby", "aria-describedby", "aria-controls")
-PAPER: Any = {"prefer_css_page_size": True, "outline": True, "tagged": True}
+PAPER: Any = {"prefer_css_page_size": True}
 NUMBER = "found => document.querySelectorAll('nav a').forEach(a => a.lastChild.textContent = found[a.hash.slice(1)])"
 
 PAGE = """<!DOCTYPE html>
@@ -174,7 +174,7 @@ def write(root: Path, target: Path, chosen: list[tuple[str, str]]) -> bytes:
         view.goto(long.as_uri())
         view.evaluate("() => MathJax.startup.promise.then(() => document.fonts.ready).then(() => true)")
         view.evaluate(NUMBER, places(view.pdf(**PAPER)))
-        pdf = view.pdf(**PAPER)
+        pdf = view.pdf(**PAPER, outline=True, tagged=True)
         browser.close()
     long.unlink()
     target.write_bytes(pdf)
