@@ -59,7 +59,9 @@ def test_cluster_that_loses_a_worker_stores_the_same_numbers(folder, client, mon
 
 
 @pytest.mark.long
-def test_cluster_that_loses_a_worker_stores_the_same_numbers_of_a_whole_run(folder, client):
+def test_cluster_that_loses_a_worker_stores_the_same_numbers_at_every_width(folder, client, monkeypatch):
+    paper = experiments.experiment_of(KEY).grid("paper")
+    few(monkeypatch, [point for point in paper if point["repetition"] == 0])
     alone, together = compared(folder, client)
     assert alone == together
 
