@@ -284,7 +284,7 @@ def test_planned_chapters_are_begun_in_their_place(real):
 def test_part_of_a_new_chapter(real):
     assert "book/layers/one.md" in chapter.begin(real, "one", "layers")
     assert "book/transport/two.md" in chapter.begin(real, "two", "transport")
-    assert "book/transport/three.md" in chapter.begin(real, "three")
+    assert "book/joined/three.md" in chapter.begin(real, "three")
     assert chapter_checks.check(real) == []
 
 
