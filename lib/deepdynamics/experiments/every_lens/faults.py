@@ -19,8 +19,8 @@ bracket of factor √2, from bound/8 on; NaN where it is not below 128 bound. "r
 the healthy networks are judged at a quarter of it, so that the finding is held against what happens, not against the
 bound it looks at; what it says of rates between these two is not asked.
 
-What it misses: scales of weights that a normalisation or a skip makes up for, normalisation missing in a network
-of moderate depth, and tanh networks whose weights are doubled; most of these learn as well as the healthy ones here.
+What it misses: scales of weights that normalisation, a skip or tanh hides, and normalisation missing in a network of
+moderate depth. That is not harmless: doubled weights that are missed cost accuracy (`every_lens.harm`).
 Where the loss grows only at many times 2/λ_max (perceptrons with GELU, convolutions with ReLU) the finding on rates is
 a false alarm: the bound is on the safe side.
 
