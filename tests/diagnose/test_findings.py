@@ -111,3 +111,43 @@ def test_faults_are_planted_or_not_there(fault):
             }
         elif fault in ("weights × 2", "weights / 2", "dead layer", "large biases"):
             assert any(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_a_weight_that_is_no_number_is_found_first_and_nothing_is_said_to_be_missing():
+    torch.manual_seed(0)
+    net = nn.Sequential(*[part for _ in range(4) for part in (nn.Linear(9, 9), nn.Tanh())], nn.Linear(9, 3))
+    net[4].weight.data[0, 0] = math.nan
+    report = diagnose(net, torch.randn(6, 9))
+    first = report.findings[0]
+    assert (first.kind, first.layer, first.value) == ("not finite", "4", 5.0)
+    assert "5 of 9 layers" in first.text and "whose numbers are finite" in " ".join(report.notes)
+
+
+class Reader(nn.Module):
+    """Tokens, as torch starts it: its one step from embeddings of length 1 to a bounded state is no trend."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.read, self.out = nn.Embedding(30, 16), nn.LSTM(16, 32, 2, batch_first=True), nn.Linear(32, 4)
+
+    def forward(self, tokens):
+        return self.out(self.read(self.embed(tokens))[0][:, -1])
+
+
+def test_one_step_is_no_trend_and_steps_inside_an_operation_are_said_to_be_unseen():
+    torch.manual_seed(0)
+    report = diagnose(Reader(), torch.randint(30, (12, 7)))
+    assert report.signal.layers == 1 and not report.findings
+    assert any("lstm is one operation" in note for note in report.notes)
+
+
+def test_mean_field_theory_is_asked_outside_branches_and_a_missing_target_is_said():
+    torch.manual_seed(0)
+    part = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.0, norm_first=True, batch_first=True)
+    net = nn.Sequential(nn.TransformerEncoder(part, 2, enable_nested_tensor=False), nn.Flatten(), nn.Linear(80, 4))
+    report = diagnose(net.eval(), torch.randn(6, 5, 16))
+    assert report.mean_field is None and any("outside branches" in note for note in report.notes)
+    assert any("No target" in note for note in report.notes)
+    assert not any(
+        "No target" in note for note in diagnose(net, torch.randn(6, 5, 16), target=[0, 1, 2, 3, 0, 1]).notes
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from deepdynamics.diagnose.findings import findings
 from deepdynamics.diagnose.layers import correlation, layers, nearest_mean_field, trends
 from deepdynamics.diagnose.rates import rates_at
 from deepdynamics.diagnose.report import Report
-from deepdynamics.diagnose.signals import random_readout, watched
+from deepdynamics.diagnose.signals import RECURRENT, Record, random_readout, watched
 from deepdynamics.diagnose.spectrum import spectrum_at
 
 __all__ = ["diagnose", "examined"]
@@ -131,7 +131,9 @@ def _signals(
     records, gram = found.records, _input_gram(X[: found.inputs])
     signal, gradient, merging = trends(records, gram)
     near = nearest_mean_field(records)
-    notes.extend(_notes(X, found.inputs, bool(records), signal is None, near is None))
+    notes.extend(_notes(X, found.inputs, records, signal is None, near is None))
+    if wanted is None:
+        notes.append("No target: learning rates are those of the squared error, ½‖f − y‖².")
     return Report(
         model=type(model).__name__,
         inputs=len(X),
@@ -153,14 +155,16 @@ def _signals(
     )
 
 
-def _notes(X: Tensor, watched: int, seen: bool, short: bool, unknown: bool) -> list[str]:
+def _notes(X: Tensor, watched: int, records: Sequence[Record], short: bool, unknown: bool) -> list[str]:
     notes = []
-    if not seen:
+    if not records:
         notes.append("No operation could be seen: a compiled or scripted model shows its outputs alone.")
     elif short:
-        notes.append("Fewer than two hidden layers on the main way: there is no trend along the depth.")
+        notes.append("Fewer than two hidden layers on the main way whose numbers are finite: no trend along the depth.")
     if unknown:
-        notes.append("No layer is one that mean field theory knows (weights behind an activation).")
+        notes.append("No layer outside branches is one that mean field theory knows (weights behind an activation).")
+    if opaque := sorted({record.kind for record in records if record.kind in RECURRENT}):
+        notes.append(f"{', '.join(opaque)} is one operation here: what happens along its steps is not looked at.")
     if len(X) < 2:
         notes.append("One input: correlations need two, and there are no errors over inputs.")
     if watched < len(X):

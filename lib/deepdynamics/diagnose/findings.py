@@ -34,7 +34,8 @@ THRESHOLDS = {
 
 
 def findings(report: Report) -> tuple[Finding, ...]:
-    """The findings of a report, whose own are not looked at: the kinds whose statistic is above its threshold.
+    """The findings of a report, whose own are not looked at: outputs that are not finite, before all others, and the
+    kinds whose statistic is above its threshold.
 
     >>> from torch import nn, ones
     >>> from deepdynamics.diagnose import diagnose
@@ -42,15 +43,16 @@ def findings(report: Report) -> tuple[Finding, ...]:
     ['repeated inputs']
     """
     values = statistics(report)
-    return tuple(_WORDS[kind](report) for kind, bound in THRESHOLDS.items() if values[kind] > bound)
+    odd = tuple(_WORDS[kind](report) for kind, bound in THRESHOLDS.items() if values[kind] > bound)
+    return _not_finite(report) + odd
 
 
 def statistics(report: Report) -> dict[str, float]:
     """What each kind of finding looks at; nan where it is not known, which is no finding.
 
-    "signal", "gradient": the absolute change of the logarithm along the depth; "merging": how far log(1 − correlation)
-    falls; "dead units", "saturation": the largest share of a layer; "input scale": |log q| of the inputs; "learning
-    rate": that rate over 2/λ_max of the batch; "repeated inputs", "missing skip": how many.
+    "signal", "gradient": the absolute change of the logarithm along the depth, of more than one step; "merging": how
+    far log(1 − correlation) falls; "dead units", "saturation": the largest share of a layer; "input scale": |log q| of
+    the inputs; "learning rate": that rate over 2/λ_max of the batch; "repeated inputs", "missing skip": how many.
 
     >>> from torch import nn, ones
     >>> from deepdynamics.diagnose import diagnose
@@ -61,8 +63,8 @@ def statistics(report: Report) -> dict[str, float]:
     dead, flat = _largest(report, "dead"), _largest(report, "saturation")
     rates, rate = report.rates, report.learning_rate
     return {
-        "signal": abs(report.signal.change) if report.signal else math.nan,
-        "gradient": abs(report.gradient.change) if report.gradient else math.nan,
+        "signal": abs(report.signal.change) if report.signal and report.signal.layers > 1 else math.nan,
+        "gradient": abs(report.gradient.change) if report.gradient and report.gradient.layers > 1 else math.nan,
         "merging": max(-merging.change, 0.0) if merging else math.nan,
         "dead units": dead.dead if dead else math.nan,
         "saturation": flat.saturation if flat else math.nan,
@@ -77,10 +79,19 @@ def _found(kind: str, text: str, value: float, error: float, chapter: str, secti
     return Finding(kind, text, layer, value, error, THRESHOLDS[kind], chapter, section)
 
 
+def _not_finite(report: Report) -> tuple[Finding, ...]:
+    names = [layer.name for layer in report.layers if layer.units and not math.isfinite(layer.q)]
+    if not names:
+        return ()
+    text = f"the outputs of {len(names)} of {len(report.layers)} layers are not finite, those of {names[0]} first"
+    return (Finding("not finite", text, names[0], float(len(names)), 0.0, 0.0, "order-and-chaos", "oc-maps"),)
+
+
 def _signal(report: Report) -> Finding:
     trend = _known(report.signal)
     way = "grows" if trend.change > 0 else "fades"
     text = f"the mean square of the signal {way} by a factor of {_factor(trend)} from the first to the last layer"
+    text += _by_layer(trend)
     return _found("signal", text, trend.change, trend.error, "order-and-chaos", "oc-maps")
 
 
@@ -88,6 +99,7 @@ def _gradient(report: Report) -> Finding:
     trend = _known(report.gradient)
     way = "explodes" if trend.change > 0 else "vanishes"
     text = f"the squared gradient {way} by a factor of {_factor(trend)} on its way back to the first layer"
+    text += _by_layer(trend)
     return _found("gradient", text, trend.change, trend.error, "order-and-chaos", "oc-back")
 
 
@@ -150,7 +162,8 @@ def _missing_skip(report: Report) -> Finding:
 def _learning_rate(report: Report) -> Finding:
     rates, rate = _known(report.rates), _known(report.learning_rate)
     ratio = rate / rates.rate_batch
-    text = f"the learning rate is {ratio:.3g} times 2/λ_max = {rates.rate_batch:.3g} of this batch"
+    bound = f"2/λ_max = {rates.rate_batch:.3g} of this batch ({rates.loss.replace('_', ' ')})"
+    text = f"the learning rate is {ratio:.3g} times {bound}"
     return _found("learning rate", text, ratio, ratio * rates.batch_residual, "fisher-wide", "fisher-wide-rate")
 
 
@@ -179,3 +192,7 @@ def _largest(report: Report, field: str) -> Layer | None:
 
 def _factor(trend: Trend) -> str:
     return f"{math.exp(abs(trend.change)):.2g}"
+
+
+def _by_layer(trend: Trend) -> str:
+    return f", {math.exp(abs(trend.change) / trend.layers):.2g} a layer"

@@ -120,6 +120,8 @@ def _expected(record: Record, input_gram: Array) -> tuple[float, float, float, f
     the length and the correlation of h."""
     source = record.source
     weight_var, bias_var = record.variances
+    if not np.isfinite(record.variances).all():
+        return (math.nan,) * 4
     if record.from_input:
         q = float(np.diagonal(input_gram).mean())
         shared = q * correlation(input_gram)[0]
@@ -141,8 +143,8 @@ def _expected(record: Record, input_gram: Array) -> tuple[float, float, float, f
 
 
 def nearest_mean_field(records: Sequence[Record]) -> MeanFieldFit | None:
-    """The random network whose activation is the commonest one before weights, with their mean variances; None where
-    no layer is one that theory knows, nan for what needs a fixed point where lengths have none.
+    """The random network whose activation is the commonest one before weights outside branches, with their mean
+    variances; None where no layer is one that theory knows, nan for what needs a fixed point where lengths have none.
 
     >>> tanh = Record("1", "tanh", "activation", function=torch.tanh)
     >>> nearest_mean_field([Record("2", "linear", "weights", source=tanh, variances=(0.5, 0.0))]).phase
@@ -151,7 +153,8 @@ def nearest_mean_field(records: Sequence[Record]) -> MeanFieldFit | None:
     found = []
     for record in records:
         source = record.source
-        if record.role == "weights" and source is not None and source.role == "activation":
+        plain = record.role == "weights" and not record.branch and bool(np.isfinite(record.variances).all())
+        if plain and source is not None and source.role == "activation":
             phi = known_activation(source)
             if phi is not None:
                 found.append((phi.name, phi, record.variances))

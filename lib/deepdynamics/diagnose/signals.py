@@ -24,7 +24,7 @@ from deepdynamics._parametergram.model import Network, graph_bytes
 from deepdynamics.diagnose.report import Block
 from deepdynamics.networks import generator
 
-__all__ = ["SATURATING", "Record", "Watched", "watched"]
+__all__ = ["RECURRENT", "SATURATING", "Record", "Watched", "watched"]
 
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 _WEIGHTS = (*_CONVOLUTIONS, "linear", "bilinear", "embedding")
@@ -33,7 +33,7 @@ _ACTIVATIONS = (
     *("relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "prelu", "hardswish"),
     *("tanh", "sigmoid", "hardtanh", "hardsigmoid", "softsign", "erf", "special_erf", "sin"),
 )
-_OTHERS = ("gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell")
+RECURRENT = ("gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell")
 _ATTENTION = ("multi_head_attention_forward", "scaled_dot_product_attention")
 _SUMS = ("add", "__add__", "__iadd__", "__radd__")
 _PRODUCTS = ("mul", "multiply", "__mul__", "__imul__", "__rmul__")
@@ -299,7 +299,7 @@ def _role(kind: str) -> str | None:
         ("normalisation", _NORMALISATIONS),
         ("sum", _SUMS),
         ("product", _PRODUCTS),
-        ("other", (*_OTHERS, *_ATTENTION)),
+        ("other", (*RECURRENT, *_ATTENTION)),
     ):
         if kind in kinds:
             return role
