@@ -251,7 +251,9 @@ def from_weights(net: nn.Sequential) -> list[float]:
     """What hidden layers say without any input: the largest |log(σ_w² / wanted)| behind the first layer, with the value
     that the activation before the layer wants (1 without one), |Σ log ‖W‖₂|, and the largest log(1 + σ_b²); layers of
     zeros count as ones of 10⁻¹²."""
-    variance, norms, biases, wanted = [0.0], [], [], 1.0
+    variance, wanted = [0.0], 1.0
+    norms: list[float] = []
+    biases: list[float] = []
     for module in net.modules():
         wanted = WANTED.get(type(module), wanted)
         if not isinstance(module, nn.Linear | nn.Conv2d) or module is net[-1]:
