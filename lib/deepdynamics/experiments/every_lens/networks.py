@@ -234,18 +234,37 @@ def weighted(net: nn.Module) -> list[nn.Linear | nn.Conv2d]:
 
 
 MEASURES = ("variance", "norms", "biases")
+WANTED: dict[type[nn.Module], float] = {  # σ_w² behind an activation, at which a signal of mean square 1 keeps it
+    nn.ReLU: 2.0,
+    nn.LeakyReLU: 2.0,
+    nn.Tanh: 1.0,
+    nn.Hardtanh: 1.0,
+    nn.Sigmoid: 16.0,
+    nn.GELU: 2.3,
+    nn.SiLU: 2.8,
+    nn.ELU: 1.5,
+    nn.SELU: 1.0,
+}
 
 
 def from_weights(net: nn.Sequential) -> list[float]:
-    """What hidden layers say without any input: the largest |log σ_w²|, |Σ log ‖W‖₂| and the largest log(1 + σ_b²);
-    layers of zeros count as ones of 10⁻¹²."""
-    variance, norms, biases = [], [], []
-    for module in weighted(net)[:-1]:
+    """What hidden layers say without any input: the largest |log(σ_w² / wanted)| behind the first layer, with the value
+    that the activation before the layer wants (1 without one), |Σ log ‖W‖₂|, and the largest log(1 + σ_b²); layers of
+    zeros count as ones of 10⁻¹²."""
+    variance, wanted = [0.0], 1.0
+    norms: list[float] = []
+    biases: list[float] = []
+    for module in net.modules():
+        wanted = WANTED.get(type(module), wanted)
+        if not isinstance(module, nn.Linear | nn.Conv2d) or module is net[-1]:
+            continue
         W, b = module.weight.detach().double(), module.bias
         assert b is not None
-        variance.append(abs(math.log(max(W[0].numel() * float(W.square().mean()), 1e-12))))
+        if norms:
+            variance.append(abs(math.log(max(W[0].numel() * float(W.square().mean()), 1e-12) / wanted)))
         norms.append(math.log(max(float(torch.linalg.matrix_norm(W.flatten(1), 2)), 1e-12)))
         biases.append(math.log1p(float(b.detach().square().mean())))
+        wanted = 1.0
     return [max(variance), abs(sum(norms)), max(biases)]
 
 
