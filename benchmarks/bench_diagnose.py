@@ -20,6 +20,7 @@ from deepdynamics.diagnose import diagnose
 from deepdynamics.diagnose.examination import examined
 from deepdynamics.diagnose.spectrum import spectrum_at
 from deepdynamics.networks import CNN, MLP
+from stored import comparison, store
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -74,6 +75,7 @@ def main():
         print(json.dumps(measured(options.one, options.threads)))
         return
     print(f"{'':14s} parameters  forward  signals  spectrum    rates     all   MiB   all/forward")
+    rows = []
     for name in options.problems:
         command = [sys.executable, __file__, "--one", name, "--threads", str(options.threads)]
         found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
@@ -83,6 +85,9 @@ def main():
             f"{found['spectrum']:8.2f}s {found['rates']:7.2f}s {total:6.1f}s {found['megabytes']:5.0f} "
             f"{total / found['forward']:9.0f}"
         )
+        routine = f"diagnose, {name}, {found['parameters']:,} parameters"
+        rows.append(comparison(routine, "a forward pass", total, found["forward"], accuracy="the peer is a yardstick"))
+    store("diagnose", rows, clock=f"seconds on {options.threads} threads")
 
 
 if __name__ == "__main__":

@@ -248,7 +248,7 @@ def test_a_live_cell_is_labelled_as_the_stored_one():
 def test_the_command_runs_the_results_of_a_chapter(tmp_path, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(
-        results, "store", lambda key, keep, workers: asked.append((key, keep, workers)) or tmp_path / "a.npz"
+        results, "store", lambda key, keep, workers, **_: asked.append((key, keep, workers)) or tmp_path / "a.npz"
     )
     assert command.main(["order-and-chaos", "--workers", "2", "--keep", str(tmp_path)]) == 0
     assert asked == [("order-chaos.trainability", tmp_path / "order-chaos.trainability", 2)]
