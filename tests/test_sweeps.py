@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+import clusters
 import numpy as np
 import pytest
 import torch
@@ -39,11 +40,7 @@ EXPECTED = np.array([[300.5, 300.25], [100.5, 100.25], [200.5, 200.25]])
 
 @pytest.fixture(scope="module")
 def client():
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with clusters.two_workers() as client:
         yield client
 
 

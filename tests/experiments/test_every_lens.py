@@ -134,7 +134,7 @@ def test_the_wrong_start_is_torchs_and_the_mend_is_he():
     convolutions = [module for module in net if isinstance(module, nn.Conv2d)]
 
     def variances():
-        return [float(module.weight[0].numel() * module.weight.square().mean()) for module in convolutions[1:]]
+        return [float(module.weight[0].numel() * module.weight.detach().square().mean()) for module in convolutions[1:]]
 
     # 2,304 uniform weights: their mean square has a relative standard error of √(4/5)/48 = 0.019.
     assert variances() == pytest.approx([1 / 3] * 9, rel=0.08)

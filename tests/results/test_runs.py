@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import clusters
 import pytest
 from deepdynamics import experiments, results
 from deepdynamics.results.packing import numbers_digest
@@ -23,11 +24,7 @@ def few(monkeypatch, points):
 
 @pytest.fixture
 def client():
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with clusters.two_workers() as client:
         yield client
 
 

@@ -19,8 +19,7 @@ from typing import Any
 import xarray
 
 from deepdynamics.diagnose.examination import examined
-from deepdynamics.experiments._experiment import Point, at_scale, points
-from deepdynamics.experiments.every_lens.faults import SEEDS, images, learnt
+from deepdynamics.experiments.every_lens.faults import SEEDS, checks, grid, images, learnt
 from deepdynamics.experiments.every_lens.networks import CALIBRATION, MEASURES, TABLE, from_weights, network, plant
 
 __all__ = ["FAULTS", "KEY", "cell", "checks", "grid"]
@@ -42,20 +41,11 @@ COORDINATES = {
 }
 PARAMETERS = {"trained": TRAINED}
 NEEDS: tuple[str, ...] = ()
-checks = (
-    {"architecture": "perceptron, tanh", "seed": 0},
-    {"architecture": "perceptron, hard tanh", "seed": 0},
-)
 tolerance = {
     "weights": (1e-3, 1e-3),
     "change": (1e-2, 1e-3),
     "accuracy": (0.0, 0.05),
 }  # rounding is amplified by 40 steps of training
-
-
-def grid(scale: str) -> list[Point]:
-    """One network of two architectures, or five of all, those of the table with faults."""
-    return at_scale(scale, live=list(checks), paper=points(architecture=(*TABLE, *CALIBRATION), seed=SEEDS))
 
 
 def cell(architecture: str, seed: int) -> dict[str, object]:
