@@ -1,0 +1,200 @@
+"""One trained residual network for digits of 8 × 8 pixels, and what carries through its layers.
+
+x⁰ = W⁰ x + b⁰ with 64 coordinates, then ten blocks of 128 units with ReLU, and a linear readout of ten outputs:
+
+    x^{l+1} = x^l + s (V φ(h^l) + c),   h^l = W x^l + b,   s = 1/√10    (each layer with its own W, b, V, c)
+    B^l = ∂x^{l+1}/∂x^l = I + s V D^l W,   D^l = diag φ'(h^l)
+
+As drawn it is "residual, scaled" of `networks.CALIBRATION`; `trained` is by Adam on squared error.
+
+    net = lenses.trained(seed=0)
+    lenses.path(net, X)[-1]                         # what the readout sees, (n, 64)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deepdynamics import ridgelet
+from deepdynamics.experiments.every_lens.networks import Residual, digits, network
+from deepdynamics.networks.draws import generator
+
+__all__ = [
+    "block_jacobians",
+    "blocks",
+    "descend",
+    "foretold",
+    "fresh_units",
+    "gradient_gram",
+    "mistakes",
+    "own_units",
+    "path",
+    "rebuilding_error",
+    "right",
+    "trained",
+]
+
+LEARNT, TESTED = slice(0, 1000), slice(1000, 1797)  # of the digits
+STEPS, BATCH, RATE = 300, 64, 1e-3
+
+
+def flat_digits() -> tuple[Tensor, Tensor, Tensor]:
+    """The images (1797, 64), classes, and their unit vectors (1797, 10)."""
+    X, y = digits()
+    return X.flatten(1), y, functional.one_hot(y, 10).float()
+
+
+def trained(seed: int, steps: int = STEPS) -> nn.Sequential:
+    """The network after ``steps`` of Adam on batches of the first thousand digits; 0 steps: as it is drawn."""
+    X, _, wanted = flat_digits()
+    net, draw = network("residual, scaled", seed), generator(4000 + seed)
+    optimiser = torch.optim.Adam(net.parameters(), lr=RATE)
+    for _ in range(steps):
+        chosen = torch.randint(LEARNT.stop, (BATCH,), generator=draw)
+        loss = (net(X[chosen]) - wanted[chosen]).square().sum(1).mean() / 2
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    optimiser.zero_grad()
+    return net
+
+
+def right(net: nn.Module, chosen: Tensor | slice = TESTED) -> float:
+    """The share of the ``chosen`` digits that a network names."""
+    X, y, _ = flat_digits()
+    with torch.no_grad():
+        found = net(X[chosen].to(next(net.parameters()))).argmax(1) == y[chosen]
+    return float(found.float().mean())
+
+
+def mistakes(net: nn.Module, count: int = 24) -> Tensor:
+    """Places of the first ``count`` test digits that it names wrongly."""
+    X, y, _ = flat_digits()
+    with torch.no_grad():
+        wrong = torch.where(net(X[TESTED]).argmax(1) != y[TESTED])[0]
+    return wrong[:count] + LEARNT.stop
+
+
+def blocks(net: nn.Sequential) -> list[Residual]:
+    """The ten blocks."""
+    return [module for module in net if isinstance(module, Residual)]
+
+
+def _parts(block: Residual) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """W (128, 64), b (128,), and s V (64, 128), s c (64,) of a block, in float64."""
+    first, last = block.branch[0], block.branch[2]
+    assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
+    found = first.weight, first.bias, block.scale * last.weight, block.scale * last.bias
+    W, b, V, c = (part.detach().double() for part in found)
+    return W, b, V, c
+
+
+def path(net: nn.Sequential, X: Tensor) -> Tensor:
+    """x⁰ … x^L of inputs X (n, 64): (L + 1, n, 64)."""
+    with torch.no_grad():
+        states = [net[1](net[0](X))]
+        for block in blocks(net):
+            states.append(block(states[-1]))
+    return torch.stack(states)
+
+
+def block_jacobians(net: nn.Sequential, x: Tensor) -> list[Tensor]:
+    """B⁰ … B^{L-1} at one input x (64,), in float64."""
+    found = []
+    for block, state in zip(blocks(net), path(net, x[None])[:, 0].double(), strict=False):
+        W, b, V, _ = _parts(block)
+        found.append(torch.eye(len(state), dtype=torch.float64) + V * (W @ state + b > 0) @ W)
+    return found
+
+
+def gradient_gram(net: nn.Sequential, x: Tensor) -> Tensor:
+    """J_θ J_θᵀ (10, 10) at one input x (64,), by one recursion along the layers, in float64.
+
+    G⁰ = (‖x‖² + 1) I;  G^{l+1} = s²(‖φ(h^l)‖² + 1) I + s²(‖x^l‖² + 1) V D D Vᵀ + B^l G^l (B^l)ᵀ; and for the readout
+    f = A x^L + a: (‖x^L‖² + 1) I + A G^L Aᵀ. The ones are the biases'.
+    """
+    states = path(net, x[None])[:, 0].double()
+    eye = torch.eye(states.shape[1], dtype=torch.float64)
+    G = (x.double().square().sum() + 1) * eye
+    for block, state, B in zip(blocks(net), states, block_jacobians(net, x), strict=False):
+        W, b, V, _ = _parts(block)
+        h = W @ state + b
+        own = block.scale**2 * (h.clamp(min=0).square().sum() + 1) * eye
+        G = own + (state.square().sum() + 1) * (V * (h > 0)) @ V.T + B @ G @ B.T
+    readout = net[-1]
+    assert isinstance(readout, nn.Linear)
+    A = readout.weight.detach().double()
+    return (states[-1].square().sum() + 1) * torch.eye(len(A), dtype=torch.float64) + A @ G @ A.T
+
+
+def descend(net: nn.Module, chosen: Tensor, rate: float, steps: int) -> tuple[NDArray[np.float64], nn.Module]:
+    """½‖f − y‖², in the mean over the ``chosen`` digits, before each of ``steps`` of plain descent and after the last,
+    (steps + 1,); and the network that has moved, a copy."""
+    X, _, wanted = flat_digits()
+    moving, losses = copy.deepcopy(net), []
+    weights = list(moving.parameters())
+    for step in range(steps + 1):
+        loss = (moving(X[chosen]) - wanted[chosen]).square().sum(1).mean() / 2
+        losses.append(loss.item())
+        if step < steps:
+            with torch.no_grad():
+                for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+                    weight.sub_(rate * gradient)
+    return np.array(losses), moving
+
+
+def foretold(error: Tensor, kernel: Tensor, rate: float, steps: int) -> NDArray[np.float64]:
+    """What `descend` would find with a kernel that rests: Σ_i r_i² (1 − η λ_i/n)^{2t} / 2n for t = 0 … ``steps``.
+
+    ``error`` r = f − y (n, C), ``kernel`` (n C, n C) with eigenvalues λ_i.
+    """
+    n = len(error)
+    values, vectors = torch.linalg.eigh(kernel.double())
+    squares = (vectors.T @ error.reshape(-1).double()).square()
+    powers = (1 - rate * values / n)[None] ** (2 * torch.arange(steps + 1)[:, None])
+    return (powers @ squares / (2 * n)).numpy()  # type: ignore[no-any-return]
+
+
+Units = tuple[NDArray[np.float64], NDArray[np.float64]]  # a (k, 64), b (k,) of φ(a·x − b)
+
+
+def own_units(net: nn.Sequential, layer: int, count: int, seed: int) -> Units:
+    """``count`` different hidden units of a block, each drawn with a chance as its ‖v_j‖ ‖w_j‖."""
+    W, b, V, _ = (part.numpy() for part in _parts(blocks(net)[layer]))
+    size = np.linalg.norm(V, axis=0) * np.linalg.norm(W, axis=1)
+    chosen = np.random.default_rng(seed).choice(len(W), count, replace=False, p=size / size.sum())
+    return W[chosen], -b[chosen]
+
+
+def fresh_units(net: nn.Sequential, layer: int, count: int, seed: int) -> Units:
+    """``count`` units that know nothing: Gaussian as at the start of the block, with no biases."""
+    shape = _parts(blocks(net)[layer])[0].shape
+    a = np.random.default_rng(seed).normal(size=(count, shape[1])) * np.sqrt(2 / shape[1])
+    return a, np.zeros(count)
+
+
+def rebuilding_error(net: nn.Sequential, layer: int, units: Sequence[Units]) -> tuple[float, float]:
+    """A block's velocity on digits rebuilt from other units, with output weights fitted on the digits it has learnt:
+    its relative error on test digits, and the accuracy of the network with the rebuilt block. Means over ``units``.
+    """
+    X, y, _ = flat_digits()
+    states = path(net, X)
+    x, c = states[layer].double().numpy(), _parts(blocks(net)[layer])[3].numpy()
+    v = (states[layer + 1] - states[layer]).double().numpy() - c
+    found = []
+    for a, b in units:
+        weights = ridgelet.output_weights(x[LEARNT], v[LEARNT], "relu", a, b, decay=1e-6)
+        rebuilt = ridgelet.evaluate("relu", a, b, weights, x[TESTED])
+        error = np.sqrt(((rebuilt - v[TESTED]) ** 2).mean() / (v[TESTED] ** 2).mean())
+        after = torch.from_numpy(x[TESTED] + rebuilt + c).float()
+        with torch.no_grad():
+            answers = net[layer + 3 :](after)
+        found.append((error, float((answers.argmax(1) == y[TESTED]).float().mean())))
+    return tuple(np.mean(found, axis=0).tolist())  # type: ignore[return-value]

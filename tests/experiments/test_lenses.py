@@ -1,0 +1,86 @@
+"""The residual network of the chapter that puts every lens on one network: its recursion and its products are those of
+dense derivatives, what the kernel foretells is exact where the kernel rests, and rebuilding is exact with all units.
+"""
+
+import numpy as np
+import pytest
+import torch
+from deepdynamics.experiments.every_lens import lenses
+from deepdynamics.jacobian import jacobian
+from torch.func import functional_call, jacrev
+
+
+@pytest.fixture(scope="module")
+def net():
+    return lenses.trained(0, steps=20)
+
+
+@pytest.fixture(scope="module")
+def x():
+    return lenses.flat_digits()[0][1000]
+
+
+def test_layers_are_their_product(net, x):
+    states = lenses.path(net, x[None])
+    assert states.shape == (11, 1, 64)
+    dense = jacobian(torch.nn.Sequential(*net[2:-1]), states[0, 0]).double()
+    product = torch.linalg.multi_dot(lenses.block_jacobians(net, x)[::-1])
+    assert torch.allclose(dense, product, rtol=0, atol=1e-5 * float(dense.abs().max()))
+    with torch.no_grad():
+        assert torch.allclose(net[-1](states[-1]), net(x[None]), atol=1e-5)
+
+
+def test_recursion_is_the_dense_gram_matrix_of_all_parameters(net, x):
+    double = lenses.trained(0, steps=20).double()
+    found = jacrev(lambda p: functional_call(double, p, (x.double()[None],))[0])(dict(double.named_parameters()))
+    J = torch.cat([part.flatten(1) for part in found.values()], dim=1).detach()
+    assert J.shape[0] == 10
+    G = lenses.gradient_gram(net, x)
+    assert torch.allclose(G, J @ J.T, rtol=1e-5, atol=1e-5 * float(G.max()))
+
+
+def test_foretold_is_exact_for_a_linear_model_and_the_loss_at_the_start():
+    X, _, wanted = lenses.flat_digits()
+    line = torch.nn.Linear(64, 10).double()
+    chosen = torch.arange(24)
+    rows = torch.cat([X[chosen], torch.ones(24, 1)], dim=1).double()
+    kernel = torch.kron(rows @ rows.T, torch.eye(10, dtype=torch.float64))
+    error = (line(X[chosen].double()) - wanted[chosen]).detach()
+    rate = 24 / float(torch.linalg.eigvalsh(kernel)[-1])
+    losses = [float((error**2).sum() / 48)]
+    for _ in range(5):
+        error = error - rate / 24 * (rows @ rows.T) @ error
+        losses.append(float((error**2).sum() / 48))
+    assert np.allclose(
+        lenses.foretold(error=(line(X[chosen].double()) - wanted[chosen]).detach(), kernel=kernel, rate=rate, steps=5),
+        losses,
+        rtol=1e-10,
+    )
+
+
+def test_descent_moves_a_copy_and_lowers_the_loss(net):
+    before = [p.clone() for p in net.parameters()]
+    losses, moved = lenses.descend(net, torch.arange(1000, 1024), 1e-4, 3)
+    assert len(losses) == 4 and (np.diff(losses) < 0).all()
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(moved.parameters(), net.parameters(), strict=True))
+
+
+def test_mistakes_are_test_digits_that_are_named_wrongly(net):
+    wrong = lenses.mistakes(net, 10)
+    assert len(wrong) == 10 and (wrong >= 1000).all()
+    assert lenses.right(net, wrong) == 0
+
+
+def test_a_block_is_rebuilt_from_all_of_its_units(net):
+    units = lenses.own_units(net, 4, 128, seed=0)
+    error, accuracy = lenses.rebuilding_error(net, 4, [units])
+    assert error < 2e-3  # the decay of the fit
+    assert accuracy == pytest.approx(lenses.right(net), abs=2 / 797)
+
+
+def test_units_are_drawn_without_repetition_and_fresh_ones_know_nothing(net):
+    a, b = lenses.own_units(net, 4, 64, seed=1)
+    assert a.shape == (64, 64) and b.shape == (64,) and len(np.unique(a, axis=0)) == 64
+    a, b = lenses.fresh_units(net, 4, 4000, seed=1)
+    assert abs(a.var() * 64 - 2) < 5 * 2 * np.sqrt(2 / a.size) and not b.any()
