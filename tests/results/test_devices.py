@@ -16,7 +16,7 @@ from deepdynamics.results.devices import check_device, device_name, on_device
 from torch import nn
 from torch.nn import functional
 
-KEY = "ntk.widths"
+KEY = "every-lens.healthy"
 KEYS = [key for found in experiments.EXPERIMENTS.values() for key in found]
 PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "mv", "dot", "convolution", "_linalg_svd", "_linalg_eigh"}
 
@@ -164,34 +164,39 @@ def test_command_refuses_in_one_sentence(arguments, message, capsys):
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
-def few(monkeypatch):
-    points = [{"width": 64, "rule": "fixed", "repetition": k} for k in range(2)]
-    monkeypatch.setattr(experiments.experiment_of(KEY), "grid", lambda scale: points)
+@pytest.fixture
+def stored_on(folder, monkeypatch):
+    """The function that computes the check cells on a device as a run does, and loads what it stored."""
+    experiment = experiments.experiment_of(KEY)
+    monkeypatch.setattr(experiment, "grid", lambda scale: list(experiment.checks))
+
+    def stored_on(device):
+        results.store(KEY, folder / "keep", device=device)
+        return results.load(KEY)
+
+    return stored_on
 
 
-def stored_on(device, folder):
-    results.store(KEY, folder / "keep", device=device)
-    return results.load(KEY)
+def assert_agree(found, expected):
+    tolerance = experiments.experiment_of(KEY).tolerance
+    assert set(tolerance) <= set(found)
+    for name, (relative, absolute) in tolerance.items():
+        np.testing.assert_allclose(found[name], expected[name], relative, absolute)
 
 
-def test_result_of_a_device_says_so_and_its_cells_are_kept_apart(there, folder, monkeypatch):
-    """Numbers agree as two runs of one code must; an interrupted run resumes with cells of its own device only."""
-    few(monkeypatch)
-    own, found = stored_on("cpu", folder), stored_on(elsewhere.NAME, folder)
+def test_result_of_a_device_says_so_and_its_cells_are_kept_apart(there, folder, stored_on):
+    own, found = stored_on("cpu"), stored_on(elsewhere.NAME)
+    assert_agree(found, own)
     assert (own.attrs["device"], found.attrs["device"]) == ("cpu", elsewhere.NAME)
-    assert sorted(len(list(kept.iterdir())) for kept in (folder / "keep").iterdir()) == [2, 2]
+    assert [len(list(kept.iterdir())) for kept in (folder / "keep").iterdir()] == [2, 2]
     assert PRODUCTS & set(there.operations[elsewhere.NAME])
-    for name, (relative, absolute) in experiments.experiment_of(KEY).tolerance.items():
-        np.testing.assert_allclose(found[name], own[name], relative, absolute)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU of CUDA")
-def test_gpu_stores_the_numbers_of_the_cpu(folder, monkeypatch):
-    few(monkeypatch)
-    own, found = stored_on("cpu", folder), stored_on("cuda", folder)
+def test_gpu_stores_the_numbers_of_the_cpu(stored_on):
+    own, found = stored_on("cpu"), stored_on("cuda")
+    assert_agree(found, own)
     assert found.attrs["device"].startswith("cuda (")
-    for name, (relative, absolute) in experiments.experiment_of(KEY).tolerance.items():
-        np.testing.assert_allclose(found[name], own[name], relative, absolute)
 
 
 @pytest.mark.long
