@@ -74,18 +74,25 @@ class Elsewhere(torch.Tensor):
         return _computed(func, args, kwargs or {})
 
 
+class Reached(BaseException):
+    """What ends a computation that has come to the operation it was asked for."""
+
+
 class Machine(TorchDispatchMode):
-    """Computes the device's operations, and counts those of both."""
+    """Computes the device's operations, and counts those of both; ends at the first on the device that is in `last`."""
 
     def __init__(self):
         super().__init__()
-        self.operations = {"cpu": Counter(), NAME: Counter()}
+        self.operations, self.last = {"cpu": Counter(), NAME: Counter()}, ()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = _computed(func, args, kwargs or {})
         tensors = _tensors((args, result))
         place = NAME if any(isinstance(tensor, Elsewhere) for tensor in tensors) else "cpu"
-        self.operations[place][func.overloadpacket.__name__] += sum(tensor.numel() for tensor in tensors)
+        name = func.overloadpacket.__name__
+        self.operations[place][name] += sum(tensor.numel() for tensor in tensors)
+        if place == NAME and name in self.last:
+            raise Reached(name)
         return result
 
 

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 KEY = "every-lens.healthy"
 KEYS = [key for found in experiments.EXPERIMENTS.values() for key in found]
+OF_NUMPY = {"expressivity.features"}  # its first check cell; its others train by fused Adam, for CPU and GPU only
 PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "mv", "dot", "convolution", "_linalg_svd", "_linalg_eigh"}
 
 
@@ -190,6 +191,23 @@ def test_result_of_a_device_says_so_and_its_cells_are_kept_apart(there, folder, 
     assert (own.attrs["device"], found.attrs["device"]) == ("cpu", elsewhere.NAME)
     assert [len(list(kept.iterdir())) for kept in (folder / "keep").iterdir()] == [2, 2]
     assert PRODUCTS & set(there.operations[elsewhere.NAME])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("key", KEYS)
+def test_experiment_multiplies_on_the_device_first(key, there):
+    """The first product of matrices of its first check cell is there, and before it the CPU has none."""
+    experiment = experiments.experiment_of(key)
+    if not all(data.available(name) for name in experiment.NEEDS):
+        pytest.skip("its data are not here")
+    there.last, reached = PRODUCTS, False
+    try:
+        with on_device(elsewhere.NAME):
+            experiment.cell(**experiment.checks[0])
+    except elsewhere.Reached:
+        reached = True
+    assert reached == (key not in OF_NUMPY)
+    assert not PRODUCTS & set(there.operations["cpu"])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU of CUDA")
