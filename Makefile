@@ -23,9 +23,9 @@ serve: book
 data: environment
 	@$(PY) -m deepdynamics.data fetch
 
-# make results [CHAPTER=ntk] [WORKERS=8] [CLUSTER=local or tcp://address:8786] [KEEP=folder]; interrupted, it goes on where it was
+# make results [CHAPTER=ntk] [WORKERS=8] [CLUSTER=local or tcp://address:8786] [DEVICE=cuda] [KEEP=folder]; interrupted, it goes on where it was
 results: environment
-	@$(PY) -m deepdynamics.results $(CHAPTER) $(if $(WORKERS),--workers $(WORKERS)) $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(KEEP),--keep $(KEEP))
+	@$(PY) -m deepdynamics.results $(CHAPTER) $(if $(WORKERS),--workers $(WORKERS)) $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(DEVICE),--device $(DEVICE)) $(if $(KEEP),--keep $(KEEP))
 
 notebooks: book
 	@$(PY) tools/notebooks.py

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import clusters
+import numpy as np
 import pytest
 from deepdynamics import experiments, results
 from deepdynamics.results.packing import numbers_digest
@@ -61,6 +62,19 @@ def test_cluster_that_loses_a_worker_stores_the_same_numbers_at_every_width(fold
     few(monkeypatch, [point for point in paper if point["repetition"] == 0])
     alone, together = compared(folder, client)
     assert alone == together
+
+
+@pytest.mark.long
+def test_cluster_computes_a_whole_result_as_it_is_stored(folder, client, monkeypatch):
+    """All its cells, half a minute: every number within its tolerance."""
+    whole, experiment = "every-lens.healthy", experiments.experiment_of("every-lens.healthy")
+    results.store(whole, folder / "keep", backend="dask", client=client)
+    found = results.load(whole)
+    monkeypatch.delenv("DEEPDYNAMICS_RESULTS")
+    stored = results.load(whole)
+    assert set(found.data_vars) == set(stored.data_vars) and found.sizes == stored.sizes
+    for name, (relative, absolute) in experiment.tolerance.items():
+        np.testing.assert_allclose(found[name], stored[name], relative, absolute, err_msg=name)
 
 
 def test_workers_that_see_another_folder_are_an_error(folder, monkeypatch):

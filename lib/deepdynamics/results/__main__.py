@@ -1,7 +1,8 @@
 """`python -m deepdynamics.results cnn-jacobian`: compute and store the results of a chapter, resuming what was
 interrupted; without a chapter, of all. With `--workers 8`, by so many processes; with `--cluster local`, by a cluster
 of dask on this machine; with `--cluster tcp://ADDRESS:8786`, by one that runs, whose workers
-(`dask worker tcp://ADDRESS:8786 --nthreads 1`) have this library and see the folder `--keep`.
+(`dask worker tcp://ADDRESS:8786 --nthreads 1`) have this library and see the folder `--keep`. With `--device cuda`,
+what torch computes is computed there, from the same random numbers.
 
 `python -m deepdynamics.results verify [KEY ...]`: compute the check cells of stored results again and write what was
 compared to `verified.json`; without a key, of all that are neither current nor verified, one after the other, so that
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 from deepdynamics import results
 from deepdynamics.data.fetch import cache_folder
 from deepdynamics.experiments import EXPERIMENTS
+from deepdynamics.results.devices import check_device
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -37,13 +39,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes, each on one thread; 1 without it")
     parser.add_argument("--cluster", help="compute on dask: local, or the address of a scheduler")
     parser.add_argument("--keep", type=Path, default=cache_folder() / "experiments", help="folder for finished parts")
+    parser.add_argument("--device", default="cpu", help="where torch computes, cuda say; the CPU without it")
     options = parser.parse_args(arguments)
     if options.what[:1] == ["verify"]:
+        if options.device != "cpu":
+            parser.error("what is stored is verified on the CPU: verify takes no --device")
         if unknown := [key for key in options.what[1:] if key not in keys]:
             parser.error(f"no experiment computes {unknown[0]!r}: {', '.join(keys)}")
         return _verify(options.what[1:] or keys, again=bool(options.what[1:]))
     if unknown := [chapter for chapter in options.what if chapter not in EXPERIMENTS]:
         parser.error(f"the chapter {unknown[0]!r} has no stored results: {', '.join(EXPERIMENTS)} have")
+    if not options.cluster:  # whose workers may have a device that this machine has not
+        try:
+            check_device(options.device)
+        except ValueError as error:
+            parser.error(str(error))
     with contextlib.ExitStack() as stack:
         client = _client(options.cluster, options.workers, stack) if options.cluster else None
         for key in (key for chapter in options.what or EXPERIMENTS for key in EXPERIMENTS[chapter]):
@@ -51,7 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             start = time.perf_counter()
             keep = options.keep.resolve() / key
             path = results.store(
-                key, keep, workers=options.workers, backend="dask" if client else "loky", client=client
+                key,
+                keep,
+                workers=options.workers,
+                backend="dask" if client else "loky",
+                client=client,
+                device=options.device,
             )
             print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
     return 0
