@@ -180,6 +180,7 @@ def _transport(folder: Path) -> Config:
     if os.name == "posix" and len(os.fsencode(folder / "kernel-ipc-5")) <= SOCKET_PATH:
         config.KernelManager.transport = "ipc"
     config.KernelManager.connection_file = str(folder / "kernel.json")
+    config.KernelManager.shutdown_wait_time = 60.0  # at its end it notes what it used: seconds on a busy machine
     return config
 
 
