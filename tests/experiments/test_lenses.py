@@ -2,6 +2,8 @@
 dense derivatives, what the kernel foretells is exact where the kernel rests, and rebuilding is exact with all units.
 """
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,8 @@ def test_foretold_is_exact_for_a_linear_model_and_the_loss_at_the_start():
     for _ in range(5):
         error = error - rate / 24 * (rows @ rows.T) @ error
         losses.append(float((error**2).sum() / 48))
+    even = lenses.foretold(error, kernel, rate, 5, even=True)
+    assert even[0] == pytest.approx(losses[-1])
     assert np.allclose(
         lenses.foretold(error=(line(X[chosen].double()) - wanted[chosen]).detach(), kernel=kernel, rate=rate, steps=5),
         losses,
@@ -60,23 +64,55 @@ def test_foretold_is_exact_for_a_linear_model_and_the_loss_at_the_start():
 
 def test_descent_moves_a_copy_and_lowers_the_loss(net):
     before = [p.clone() for p in net.parameters()]
-    losses, moved = lenses.descend(net, torch.arange(1000, 1024), 1e-4, 3)
+    X, _, wanted = lenses.flat_digits()
+    losses, moved = lenses.descend(net, X[1000:1024], wanted[1000:1024], 1e-4, 3)
     assert len(losses) == 4 and (np.diff(losses) < 0).all()
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(moved.parameters(), net.parameters(), strict=True))
 
 
 def test_mistakes_are_test_digits_that_are_named_wrongly(net):
-    wrong = lenses.mistakes(net, 10)
+    X, _, _ = lenses.flat_digits()
+    wrong = lenses.mistakes(net, lenses.shifted(X), 10)
     assert len(wrong) == 10 and (wrong >= 1000).all()
-    assert lenses.right(net, wrong) == 0
+    assert lenses.right(net, lenses.shifted(X), wrong) == 0
+
+
+def test_shifted_digits_have_their_pixels_one_place_to_the_right():
+    image = torch.arange(64.0)
+    assert lenses.shifted(image[None])[0].reshape(8, 8)[:, 1:].equal(image.reshape(8, 8)[:, :-1])
+    assert not lenses.shifted(image[None])[0].reshape(8, 8)[:, 0].any()
 
 
 def test_a_block_is_rebuilt_from_all_of_its_units(net):
     units = lenses.own_units(net, 4, 128, seed=0)
-    error, accuracy = lenses.rebuilding_error(net, 4, [units])
+    error, accuracy = lenses.rebuilding_error(net, 4, units)
     assert error < 2e-3  # the decay of the fit
-    assert accuracy == pytest.approx(lenses.right(net), abs=2 / 797)
+    assert accuracy == pytest.approx(lenses.right(net, lenses.flat_digits()[0]), abs=2 / 797)
+
+
+def test_affine_maps_are_exact_where_blocks_are_affine(net):
+    X, _, _ = lenses.flat_digits()
+    line = copy.deepcopy(net)
+    with torch.no_grad():
+        for block in lenses.blocks(line):
+            block.branch[0].bias.fill_(1e3)  # all units are on
+    with torch.no_grad():
+        assert torch.allclose(lenses.affine(line)(X), line(X), rtol=0, atol=2e-3 * float(line(X).abs().max()))
+    assert lenses.rebuilding_error(line, 4, None)[0] < 1e-4
+
+
+def test_what_is_added_has_the_antisymmetric_share_of_its_matrix(net):
+    start, moved = lenses.trained(0, steps=0), lenses.trained(0, steps=0)
+    half = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    for matrix, share in ((half + half.T, 0.0), (half - half.T, 1.0)):
+        with torch.no_grad():
+            for block, before in zip(lenses.blocks(moved), lenses.blocks(start), strict=True):
+                W, V = before.branch[0].weight, before.branch[2].weight
+                block.branch[2].weight.copy_(V + matrix @ torch.linalg.pinv(W))
+        own, permuted = lenses.change_turned(moved, start, 0)
+        assert own == pytest.approx(share, abs=1e-3)
+        assert permuted == pytest.approx(63 / 128, abs=0.05)
 
 
 def test_units_are_drawn_without_repetition_and_fresh_ones_know_nothing(net):

@@ -5,7 +5,8 @@ x⁰ = W⁰ x + b⁰ with 64 coordinates, then ten blocks of 128 units with ReLU
     x^{l+1} = x^l + s (V φ(h^l) + c),   h^l = W x^l + b,   s = 1/√10    (each layer with its own W, b, V, c)
     B^l = ∂x^{l+1}/∂x^l = I + s V D^l W,   D^l = diag φ'(h^l)
 
-As drawn it is "residual, scaled" of `networks.CALIBRATION`; `trained` is by Adam on squared error.
+As drawn it is "residual, scaled" of `networks.CALIBRATION`, with V times 0.3 and a readout times 0.1, so that it starts
+quietly; it is trained by Adam on squared error, with a rate that falls to 0.
 
     net = lenses.trained(seed=0)
     lenses.path(net, X)[-1]                         # what the readout sees, (n, 64)
@@ -14,7 +15,7 @@ As drawn it is "residual, scaled" of `networks.CALIBRATION`; `trained` is by Ada
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -25,10 +26,13 @@ from torch.nn import functional
 from deepdynamics import ridgelet
 from deepdynamics.experiments.every_lens.networks import Residual, digits, network
 from deepdynamics.networks.draws import generator
+from deepdynamics.transport import antisymmetric_share
 
 __all__ = [
+    "affine",
     "block_jacobians",
     "blocks",
+    "change_turned",
     "descend",
     "foretold",
     "fresh_units",
@@ -38,11 +42,12 @@ __all__ = [
     "path",
     "rebuilding_error",
     "right",
+    "shifted",
     "trained",
 ]
 
 LEARNT, TESTED = slice(0, 1000), slice(1000, 1797)  # of the digits
-STEPS, BATCH, RATE = 300, 64, 1e-3
+STEPS, BATCH, RATE = 200, 64, 3e-3
 
 
 def flat_digits() -> tuple[Tensor, Tensor, Tensor]:
@@ -52,11 +57,16 @@ def flat_digits() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def trained(seed: int, steps: int = STEPS) -> nn.Sequential:
-    """The network after ``steps`` of Adam on batches of the first thousand digits; 0 steps: as it is drawn."""
+    """The network after ``steps`` of Adam on batches of the first thousand digits; 0 steps: as it starts."""
     X, _, wanted = flat_digits()
     net, draw = network("residual, scaled", seed), generator(4000 + seed)
+    with torch.no_grad():
+        for module, scale in [(block.branch[2], 0.3) for block in blocks(net)] + [(net[-1], 0.1)]:
+            assert isinstance(module, nn.Linear)
+            module.weight.mul_(scale)
     optimiser = torch.optim.Adam(net.parameters(), lr=RATE)
-    for _ in range(steps):
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = RATE * (1 - step / steps)
         chosen = torch.randint(LEARNT.stop, (BATCH,), generator=draw)
         loss = (net(X[chosen]) - wanted[chosen]).square().sum(1).mean() / 2
         optimiser.zero_grad()
@@ -66,19 +76,23 @@ def trained(seed: int, steps: int = STEPS) -> nn.Sequential:
     return net
 
 
-def right(net: nn.Module, chosen: Tensor | slice = TESTED) -> float:
-    """The share of the ``chosen`` digits that a network names."""
-    X, y, _ = flat_digits()
+def shifted(X: Tensor) -> Tensor:
+    """Digits (n, 64) one pixel to the right, with a background at the left."""
+    images = X.unflatten(1, (8, 8))
+    return torch.cat([torch.full_like(images[..., :1], float(X.min())), images[..., :-1]], dim=2).flatten(1)
+
+
+def right(net: nn.Module, X: Tensor, chosen: Tensor | slice = TESTED) -> float:
+    """The share of the ``chosen`` ones of all digits X, as they are or shifted, that a network names."""
     with torch.no_grad():
-        found = net(X[chosen].to(next(net.parameters()))).argmax(1) == y[chosen]
+        found = net(X[chosen]).argmax(1) == flat_digits()[1][chosen]
     return float(found.float().mean())
 
 
-def mistakes(net: nn.Module, count: int = 24) -> Tensor:
-    """Places of the first ``count`` test digits that it names wrongly."""
-    X, y, _ = flat_digits()
+def mistakes(net: nn.Module, X: Tensor, count: int = 24) -> Tensor:
+    """Places of the first ``count`` test digits of X that it names wrongly."""
     with torch.no_grad():
-        wrong = torch.where(net(X[TESTED]).argmax(1) != y[TESTED])[0]
+        wrong = torch.where(net(X[TESTED]).argmax(1) != flat_digits()[1][TESTED])[0]
     return wrong[:count] + LEARNT.stop
 
 
@@ -134,14 +148,15 @@ def gradient_gram(net: nn.Sequential, x: Tensor) -> Tensor:
     return (states[-1].square().sum() + 1) * torch.eye(len(A), dtype=torch.float64) + A @ G @ A.T
 
 
-def descend(net: nn.Module, chosen: Tensor, rate: float, steps: int) -> tuple[NDArray[np.float64], nn.Module]:
-    """½‖f − y‖², in the mean over the ``chosen`` digits, before each of ``steps`` of plain descent and after the last,
+def descend(
+    net: nn.Module, X: Tensor, wanted: Tensor, rate: float, steps: int
+) -> tuple[NDArray[np.float64], nn.Module]:
+    """½‖f(x) − y‖², in the mean over X (n, 64), before each of ``steps`` of plain descent and after the last,
     (steps + 1,); and the network that has moved, a copy."""
-    X, _, wanted = flat_digits()
     moving, losses = copy.deepcopy(net), []
     weights = list(moving.parameters())
     for step in range(steps + 1):
-        loss = (moving(X[chosen]) - wanted[chosen]).square().sum(1).mean() / 2
+        loss = (moving(X) - wanted).square().sum(1).mean() / 2
         losses.append(loss.item())
         if step < steps:
             with torch.no_grad():
@@ -150,16 +165,44 @@ def descend(net: nn.Module, chosen: Tensor, rate: float, steps: int) -> tuple[ND
     return np.array(losses), moving
 
 
-def foretold(error: Tensor, kernel: Tensor, rate: float, steps: int) -> NDArray[np.float64]:
-    """What `descend` would find with a kernel that rests: Σ_i r_i² (1 − η λ_i/n)^{2t} / 2n for t = 0 … ``steps``.
+def foretold(error: Tensor, kernel: Tensor, rate: float, steps: int, *, even: bool = False) -> NDArray[np.float64]:
+    """What `descend` would find with a kernel that stays: Σ_i r_i² (1 − η λ_i/n)^{2t} / 2n for t = 0 … ``steps``.
 
-    ``error`` r = f − y (n, C), ``kernel`` (n C, n C) with eigenvalues λ_i.
+    ``error`` r = f − y (n, C), ``kernel`` (n C, n C) with eigenvalues λ_i. ``even``: with the same size of the error,
+    spread evenly over the eigenvectors.
     """
     n = len(error)
     values, vectors = torch.linalg.eigh(kernel.double())
     squares = (vectors.T @ error.reshape(-1).double()).square()
+    squares = squares.mean().expand_as(squares) if even else squares
     powers = (1 - rate * values / n)[None] ** (2 * torch.arange(steps + 1)[:, None])
     return (powers @ squares / (2 * n)).numpy()  # type: ignore[no-any-return]
+
+
+def affine(net: nn.Sequential) -> nn.Sequential:
+    """The network with every block replaced by the affine map that fits it best on the digits it has learnt."""
+    X, _, _ = flat_digits()
+    states, found = path(net, X)[:, LEARNT], list(net)
+    for layer, (x, after) in enumerate(pairwise(states)):
+        line = nn.Linear(x.shape[1], x.shape[1])
+        weights = torch.linalg.lstsq(torch.cat([x, torch.ones(len(x), 1)], dim=1).double(), after.double()).solution
+        with torch.no_grad():
+            line.weight.copy_(weights[:-1].T), line.bias.copy_(weights[-1])
+        found[layer + 2] = line
+    return nn.Sequential(*found)
+
+
+def change_turned(net: nn.Sequential, start: nn.Sequential, seed: int) -> tuple[float, float]:
+    """The antisymmetric share of what training has added to V W, mean over the blocks; and of the same with its rows
+    permuted. Half of a matrix without any symmetry is antisymmetric, 0 of a gradient's."""
+    found, draw = [], generator(seed)
+    for block, before in zip(blocks(net), blocks(start), strict=True):
+        (W, _, V, _), (W0, _, V0, _) = _parts(block), _parts(before)
+        added = V @ W - V0 @ W0
+        mixed = added[torch.randperm(len(added), generator=draw)]
+        found.append([float(antisymmetric_share(each[None])) for each in (added, mixed)])
+    own, permuted = np.mean(found, axis=0)
+    return float(own), float(permuted)
 
 
 Units = tuple[NDArray[np.float64], NDArray[np.float64]]  # a (k, 64), b (k,) of φ(a·x − b)
@@ -180,21 +223,21 @@ def fresh_units(net: nn.Sequential, layer: int, count: int, seed: int) -> Units:
     return a, np.zeros(count)
 
 
-def rebuilding_error(net: nn.Sequential, layer: int, units: Sequence[Units]) -> tuple[float, float]:
-    """A block's velocity on digits rebuilt from other units, with output weights fitted on the digits it has learnt:
-    its relative error on test digits, and the accuracy of the network with the rebuilt block. Means over ``units``.
+def rebuilding_error(net: nn.Sequential, layer: int, units: Units | None) -> tuple[float, float]:
+    """A block's velocity on digits rebuilt from ``units`` with output weights that are fitted on the digits it has
+    learnt, or (None) by an affine map without any: the relative error on test digits, and the network's accuracy then.
     """
     X, y, _ = flat_digits()
     states = path(net, X)
-    x, c = states[layer].double().numpy(), _parts(blocks(net)[layer])[3].numpy()
-    v = (states[layer + 1] - states[layer]).double().numpy() - c
-    found = []
-    for a, b in units:
-        weights = ridgelet.output_weights(x[LEARNT], v[LEARNT], "relu", a, b, decay=1e-6)
-        rebuilt = ridgelet.evaluate("relu", a, b, weights, x[TESTED])
-        error = np.sqrt(((rebuilt - v[TESTED]) ** 2).mean() / (v[TESTED] ** 2).mean())
-        after = torch.from_numpy(x[TESTED] + rebuilt + c).float()
-        with torch.no_grad():
-            answers = net[layer + 3 :](after)
-        found.append((error, float((answers.argmax(1) == y[TESTED]).float().mean())))
-    return tuple(np.mean(found, axis=0).tolist())  # type: ignore[return-value]
+    x, v = states[layer].double().numpy(), (states[layer + 1] - states[layer]).double().numpy()
+    if units is None:
+        rows = np.column_stack([x, np.ones(len(x))])
+        rebuilt = rows @ np.linalg.lstsq(rows[LEARNT], v[LEARNT])[0]
+    else:
+        c = _parts(blocks(net)[layer])[3].numpy()
+        weights = ridgelet.output_weights(x[LEARNT], v[LEARNT] - c, "relu", *units, decay=1e-6)
+        rebuilt = ridgelet.evaluate("relu", *units, weights, x) + c
+    error = np.sqrt(((rebuilt - v)[TESTED] ** 2).mean() / (v[TESTED] ** 2).mean())
+    with torch.no_grad():
+        answers = net[layer + 3 :](torch.from_numpy((x + rebuilt)[TESTED]).float())
+    return float(error), float((answers.argmax(1) == y[TESTED]).float().mean())
