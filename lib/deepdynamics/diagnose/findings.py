@@ -168,7 +168,7 @@ def _learning_rate(report: Report) -> Finding:
     bound = f"2/λ_max = {rates.rate_batch:.3g} of this batch ({rates.loss.replace('_', ' ')})"
     text = f"the learning rate is {ratio:.3g} times {bound}; "
     if trial := report.trial:
-        text += f"tried on these inputs, the loss exceeds its start after {trial.steps} steps"
+        text += f"tried on these inputs, the loss exceeds its start at step {trial.steps}"
     else:
         text += "not tried"
     return _found("learning rate", text, ratio, ratio * rates.batch_residual, "fisher-wide", "fisher-wide-rate")
