@@ -299,10 +299,8 @@ class Report:
                 )
             )
         if (trial := self.trial) is not None:
-            what = (
-                f"exceeds its start after {trial.steps}" if trial.grew else f"stays below its start for {trial.steps}"
-            )
-            rows.append(("trial", f"at the rate {self.learning_rate:.3g} the loss {what} steps of descent"))
+            what = f"exceeds its start at step {trial.steps}" if trial.grew else f"does not grow in {trial.steps} steps"
+            rows.append(("trial", f"descent at the rate {self.learning_rate:.3g}: the loss {what}"))
         return rows
 
     def _repr_html_(self) -> str:
