@@ -54,6 +54,7 @@ def test_a_rate_is_held_against_the_bound():
     low, high = (diagnose(net, X, target=WANTED, learning_rate=factor * bound) for factor in (1.9, 2.1))
     assert low.findings == () and [found.kind for found in high.findings] == ["learning rate"]
     assert high.findings[0].value == pytest.approx(2.1) and high.findings[0].error < 0.01
+    assert high.trial.grew
     assert faults.growth_rate(net, X, WANTED, bound) > bound  # and there it does grow
 
 
