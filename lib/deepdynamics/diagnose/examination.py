@@ -137,6 +137,8 @@ def _signals(
     signal, gradient, merging = trends(records, gram)
     near = nearest_mean_field(records)
     notes.extend(_notes(X, found.inputs, records, signal is None, near is None))
+    if any(_without_statistics(module) for module in model.modules()):
+        notes.append("Batch normalisation has seen no batch: with means 0 and variances 1 it does nothing here.")
     if wanted is None:
         notes.append("No target: learning rates are those of the squared error, ½‖f − y‖².")
     return Report(
@@ -176,6 +178,13 @@ def _notes(X: Tensor, watched: int, records: Sequence[Record], short: bool, unkn
     if watched < len(X):
         notes.append(f"The numbers by layer are those of the first {watched} inputs: the rest exceed the memory.")
     return notes
+
+
+def _without_statistics(module: nn.Module) -> bool:
+    if not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.training:
+        return False
+    means, variances = module.running_mean, module.running_var
+    return means is not None and variances is not None and bool((means == 0).all()) and bool((variances == 1).all())
 
 
 def _input_gram(X: Tensor) -> Array:

@@ -54,7 +54,8 @@ def statistics(report: Report) -> dict[str, float]:
     "signal", "gradient": the absolute change of the logarithm along the depth, of more than one step; "merging": how
     far log(1 − correlation) falls; "dead units", "saturation": the largest share of a layer; "input scale": |log q| of
     the inputs; "learning rate": that rate over 2/λ_max of the batch, 0 where it was tried and the loss did not grow;
-    "repeated inputs", "missing skip": how many.
+    "repeated inputs", "missing skip": how many. Units of gates count as none
+    that are dead: a gate with one value still lets the signal pass.
 
     >>> from torch import nn, ones
     >>> from deepdynamics.diagnose import diagnose
@@ -194,6 +195,8 @@ def _known(value: Known | None) -> Known:
 
 def _largest(report: Report, field: str) -> Layer | None:
     known = [layer for layer in report.layers if math.isfinite(getattr(layer, field))]
+    if field == "dead":
+        known = [layer for layer in known if not layer.branch.startswith("gate")]
     return max(known, key=lambda layer: float(getattr(layer, field)), default=None)
 
 
