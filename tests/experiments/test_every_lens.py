@@ -57,12 +57,12 @@ def test_a_trial_decides_where_networks_catch_themselves(stored):
 def test_a_trial_and_training_agree_where_both_are_sure():
     stored = results.load(trial.KEY)
     assert stored.grew.notnull().all() and stored.end.notnull().all() and set(SEEDS).isdisjoint(trial.SEEDS)
-    fails = stored.end > 1
-    # At 32 times the bound nearly all fail, at a quarter of it none does; so it is with the trial.
-    for octave, share in ((5, 1.0), (-2, 0.0)):
-        at = {"octave": octave}
-        assert float(fails.sel(at).mean()) == pytest.approx(share, abs=0.1)
-        assert float(stored.grew.sel(at).mean()) == pytest.approx(share, abs=0.1)
+    fails, grew = stored.end > 1, stored.grew > 0
+    below = {"octave": [-2, -1, 0]}
+    assert not fails.sel(below).any() and not grew.sel(below).any()
+    # At 32 times the bound nearly all fail: convolutions with ReLU and logistic perceptrons may still come back.
+    assert float(fails.sel(octave=5).mean()) > 0.8 and float(grew.sel(octave=5).mean()) > 0.95
+    assert bool((grew | ~fails).all())  # no failure was missed
 
 
 def test_training_fails_at_a_rate_that_is_far_too_high():
