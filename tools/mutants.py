@@ -197,6 +197,13 @@ MUTANTS = (
         "diagnose/test_numbers.py",
         "the bound of one input for that of the batch",
     ),
+    Mutant(
+        "diagnose/rates.py",
+        "not _step(network, X, loss, wanted, rate, block) <= start",
+        "_step(network, X, loss, wanted, rate, block) < start",
+        "diagnose/test_trial.py",
+        "a trial that takes falling for growing",
+    ),
     # fisher
     Mutant(
         "fisher/lanczos.py",

@@ -54,6 +54,7 @@ def test_a_rate_is_held_against_the_bound():
     low, high = (diagnose(net, X, target=WANTED, learning_rate=factor * bound) for factor in (1.9, 2.1))
     assert low.findings == () and [found.kind for found in high.findings] == ["learning rate"]
     assert high.findings[0].value == pytest.approx(2.1) and high.findings[0].error < 0.01
+    assert high.trial.grew
     assert faults.growth_rate(net, X, WANTED, bound) > bound  # and there it does grow
 
 
@@ -151,3 +152,35 @@ def test_mean_field_theory_is_asked_outside_branches_and_a_missing_target_is_sai
     assert not any(
         "No target" in note for note in diagnose(net, torch.randn(6, 5, 16), target=[0, 1, 2, 3, 0, 1]).notes
     )
+
+
+class Excited(nn.Module):
+    """Squeeze and excitation: a narrow ReLU layer of pooled means, of which most are dead, makes a gate."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide, self.squeeze, self.excite = nn.Conv2d(3, 16, 3, padding=1), nn.Linear(16, 8), nn.Linear(8, 16)
+        with torch.no_grad():
+            self.squeeze.bias.copy_(torch.tensor([-9.0] * 7 + [9.0]))
+
+    def forward(self, x):
+        y = torch.relu(self.wide(x))
+        gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(y.mean((2, 3))))))
+        return (y * gate[:, :, None, None]).mean((2, 3))
+
+
+def test_a_gate_with_one_value_is_no_dead_layer():
+    torch.manual_seed(0)
+    report = diagnose(Excited(), torch.randn(4, 3, 6, 6))
+    (narrow,) = [layer for layer in report.layers if layer.role == "activation" and layer.units == 8]
+    assert narrow.branch == "gate 1" and narrow.dead == 7 / 8 > THRESHOLDS["dead units"]
+    assert "dead units" not in {found.kind for found in report.findings}
+
+
+def test_batch_normalisation_that_has_seen_no_batch_is_said():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 3)).eval()
+    assert any("seen no batch" in note for note in diagnose(net, X).notes)
+    with torch.no_grad():
+        net.train()(X)
+    assert not any("seen no batch" in note for note in diagnose(net.eval(), X).notes)

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Diagnose the model that a function makes, and print the report."""
     parser = argparse.ArgumentParser(prog="python -m deepdynamics.diagnose", description=__doc__)
     parser.add_argument("what", metavar="module:function", help="returns (model, x) or (model, x, target)")
-    parser.add_argument("--learning-rate", type=float, help="a rate to hold against the bound")
+    parser.add_argument("--learning-rate", type=float, help="a rate to hold against the bound; tried where it is above")
     parser.add_argument("--json", action="store_true", help="print all numbers as JSON")
     options = parser.parse_args(arguments)
     module, _, function = options.what.partition(":")

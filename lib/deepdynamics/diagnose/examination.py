@@ -17,7 +17,7 @@ from deepdynamics._parametergram.model import Network, opened, samples
 from deepdynamics._progress import bar
 from deepdynamics.diagnose.findings import findings
 from deepdynamics.diagnose.layers import correlation, layers, nearest_mean_field, trends
-from deepdynamics.diagnose.rates import rates_at
+from deepdynamics.diagnose.rates import rates_at, trial_at
 from deepdynamics.diagnose.report import Report
 from deepdynamics.diagnose.signals import RECURRENT, Record, random_readout, watched
 from deepdynamics.diagnose.spectrum import spectrum_at
@@ -38,9 +38,10 @@ def diagnose(
 
     ``target``: classes (n,) as integers (mean cross entropy), or what the outputs should be (½‖f − y‖², in the mean
     over inputs); without it learning rates are those of the squared error, and the error that goes back is
-    Σ ⟨u_n, f_n⟩ with a random unit vector for each input. ``learning_rate``: one to hold against the bound. Two dozen
-    inputs say most; correlations need two. ``memory``: bytes for autograd's graphs; inputs beyond it are left out of
-    the numbers by layer, and ``notes`` says so.
+    Σ ⟨u_n, f_n⟩ with a random unit vector for each input. ``learning_rate``: one to hold against the bound; where it is
+    above, and there is a target, descent at this rate is tried on a copy, for at most 30 steps. Two dozen inputs say
+    most; correlations need two. ``memory``: bytes for autograd's graphs; inputs beyond it are left out of the numbers
+    by layer, and ``notes`` says so.
 
     Every ``torch.nn.Module`` in evaluation mode is taken; what cannot be seen in it is missing from the report, with a
     sentence in ``notes``. The model is left as it was. Raises ``ValueError`` for a model without parameters or in
@@ -90,8 +91,12 @@ def examined(
             rates, note = rates_at(model, X, loss, memory)
             notes.append(note)
             shown.update()
+    trial = None
+    if rate and rates and rate > rates.rate_batch:  # the bound says when to worry, a trial decides
+        trial, note = trial_at(model, X, loss, wanted, rate, memory)
+        notes.append(note)
     kept = tuple(note for note in notes if note)
-    report = replace(report, spectrum=spectrum, rates=rates, learning_rate=rate, notes=kept)
+    report = replace(report, spectrum=spectrum, rates=rates, learning_rate=rate, trial=trial, notes=kept)
     return replace(report, findings=findings(report))
 
 
@@ -132,6 +137,8 @@ def _signals(
     signal, gradient, merging = trends(records, gram)
     near = nearest_mean_field(records)
     notes.extend(_notes(X, found.inputs, records, signal is None, near is None))
+    if any(_without_statistics(module) for module in model.modules()):
+        notes.append("Batch normalisation has seen no batch: with means 0 and variances 1 it does nothing here.")
     if wanted is None:
         notes.append("No target: learning rates are those of the squared error, ½‖f − y‖².")
     return Report(
@@ -150,6 +157,7 @@ def _signals(
         spectrum=None,
         rates=None,
         learning_rate=None,
+        trial=None,
         findings=(),
         notes=(),
     )
@@ -170,6 +178,13 @@ def _notes(X: Tensor, watched: int, records: Sequence[Record], short: bool, unkn
     if watched < len(X):
         notes.append(f"The numbers by layer are those of the first {watched} inputs: the rest exceed the memory.")
     return notes
+
+
+def _without_statistics(module: nn.Module) -> bool:
+    if not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.training:
+        return False
+    means, variances = module.running_mean, module.running_var
+    return means is not None and variances is not None and bool((means == 0).all()) and bool((variances == 1).all())
 
 
 def _input_gram(X: Tensor) -> Array:

@@ -19,7 +19,8 @@ __all__ = ["THRESHOLDS", "findings", "statistics"]
 Known = TypeVar("Known")
 
 # Changes are natural logarithms from end to end. From 2/λ_max to twice that a network can still catch itself, with its
-# curvature falling (Lewkowycz et al. 2020, arXiv:2003.02218). The last two are counts, of which one is enough.
+# curvature falling (Lewkowycz et al. 2020, arXiv:2003.02218); above, a trial decides where one can be made. The last
+# two are counts, of which one is enough.
 THRESHOLDS = {
     "signal": 4.0,
     "gradient": 6.0,
@@ -52,7 +53,9 @@ def statistics(report: Report) -> dict[str, float]:
 
     "signal", "gradient": the absolute change of the logarithm along the depth, of more than one step; "merging": how
     far log(1 − correlation) falls; "dead units", "saturation": the largest share of a layer; "input scale": |log q| of
-    the inputs; "learning rate": that rate over 2/λ_max of the batch; "repeated inputs", "missing skip": how many.
+    the inputs; "learning rate": that rate over 2/λ_max of the batch, 0 where it was tried and the loss did not grow;
+    "repeated inputs", "missing skip": how many. Units of gates count as none
+    that are dead: a gate with one value still lets the signal pass.
 
     >>> from torch import nn, ones
     >>> from deepdynamics.diagnose import diagnose
@@ -61,7 +64,8 @@ def statistics(report: Report) -> dict[str, float]:
     """
     merging, q = report.merging, report.q_input
     dead, flat = _largest(report, "dead"), _largest(report, "saturation")
-    rates, rate = report.rates, report.learning_rate
+    rates, rate, trial = report.rates, report.learning_rate, report.trial
+    ratio = rate / rates.rate_batch if rate and rates else math.nan
     return {
         "signal": abs(report.signal.change) if report.signal and report.signal.layers > 1 else math.nan,
         "gradient": abs(report.gradient.change) if report.gradient and report.gradient.layers > 1 else math.nan,
@@ -69,7 +73,7 @@ def statistics(report: Report) -> dict[str, float]:
         "dead units": dead.dead if dead else math.nan,
         "saturation": flat.saturation if flat else math.nan,
         "input scale": abs(math.log(q)) if q > 0 else math.nan,
-        "learning rate": rate / rates.rate_batch if rate and rates else math.nan,
+        "learning rate": 0.0 if trial and not trial.grew else ratio,
         "repeated inputs": float(report.repeated),
         "missing skip": float(len(_without_skip(report)[1])),
     }
@@ -163,7 +167,11 @@ def _learning_rate(report: Report) -> Finding:
     rates, rate = _known(report.rates), _known(report.learning_rate)
     ratio = rate / rates.rate_batch
     bound = f"2/λ_max = {rates.rate_batch:.3g} of this batch ({rates.loss.replace('_', ' ')})"
-    text = f"the learning rate is {ratio:.3g} times {bound}"
+    text = f"the learning rate is {ratio:.3g} times {bound}; "
+    if trial := report.trial:
+        text += f"tried on these inputs, the loss exceeds its start at step {trial.steps}"
+    else:
+        text += "not tried"
     return _found("learning rate", text, ratio, ratio * rates.batch_residual, "fisher-wide", "fisher-wide-rate")
 
 
@@ -187,6 +195,8 @@ def _known(value: Known | None) -> Known:
 
 def _largest(report: Report, field: str) -> Layer | None:
     known = [layer for layer in report.layers if math.isfinite(getattr(layer, field))]
+    if field == "dead":
+        known = [layer for layer in known if not layer.branch.startswith("gate")]
     return max(known, key=lambda layer: float(getattr(layer, field)), default=None)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["Block", "Finding", "Layer", "MeanFieldFit", "Rates", "Report", "Spectrum", "Trend"]
+__all__ = ["Block", "Finding", "Layer", "MeanFieldFit", "Rates", "Report", "Spectrum", "Trend", "Trial"]
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,19 @@ class Rates:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """Full-batch descent on a copy at the learning rate that was asked about: whether the loss exceeded its start or
+    was no number any more (``grew``), and after how many steps; where it did not, the steps that were made.
+
+    >>> Trial(3, True).grew
+    True
+    """
+
+    steps: int
+    grew: bool
+
+
+@dataclass(frozen=True)
 class Finding:
     """What is odd: ``value`` ± ``error`` lies beyond ``threshold``; the chapter of the book and its section that
     explain it.
@@ -192,7 +205,8 @@ class Report:
     ``q_input``, ``correlation_input``: of the inputs themselves; ``repeated``: how many inputs equal an earlier one.
     Trends: ``signal`` of log q, ``gradient`` of log ‖∂E/∂h‖² from the last hidden layer back to the first, ``merging``
     of log(1 − correlation) from the inputs on. ``spectrum``, ``rates``, ``mean_field``: None where they are not known,
-    and ``notes`` says why.
+    and ``notes`` says why. ``trial``: of ``learning_rate``, where that is above the bound of the batch and a target is
+    given; else None.
 
     >>> from torch import nn, randn
     >>> from deepdynamics.diagnose import diagnose
@@ -216,6 +230,7 @@ class Report:
     spectrum: Spectrum | None
     rates: Rates | None
     learning_rate: float | None
+    trial: Trial | None
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
 
@@ -283,6 +298,9 @@ class Report:
                     f"({rates.loss.replace('_', ' ')})",
                 )
             )
+        if (trial := self.trial) is not None:
+            what = f"exceeds its start at step {trial.steps}" if trial.grew else f"does not grow in {trial.steps} steps"
+            rows.append(("trial", f"descent at the rate {self.learning_rate:.3g}: the loss {what}"))
         return rows
 
     def _repr_html_(self) -> str:

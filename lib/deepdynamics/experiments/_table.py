@@ -72,6 +72,7 @@ EXPERIMENTS: dict[str, dict[str, str]] = {
         "every-lens.harm": "every_lens.harm",
         "every-lens.healthy": "every_lens.healthy",
         "every-lens.mended": "every_lens.mended",
+        "every-lens.trial": "every_lens.trial",
     },
     "identity-initialisation": {
         "identity-initialisation.training": "identity_initialisation.training",

@@ -16,13 +16,13 @@ a squared error can still catch itself, its curvature falling (Lewkowycz et al. 
 harms at all. ``bound``: 2/λ_max of the healthy network's 24 images, ``bound_one`` that of the first; ``growth``: the
 rate at which full-batch gradient descent on them makes the loss exceed its start within 30 steps: the middle of a
 bracket of factor √2, from bound/8 on; NaN where it is not below 128 bound. "rate too high" is twice ``growth``, and
-the healthy networks are judged at a quarter of it, so that the finding is held against what happens, not against the
-bound it looks at; what it says of rates between these two is not asked.
+the healthy networks are judged at a quarter of it. Where that is above the bound, `diagnose` makes the same descent as
+a trial, so that this row, and the healthy networks' silence on rates, hold by construction.
 
 What it misses: scales of weights that normalisation, a skip or tanh hides, and normalisation missing in a network of
 moderate depth. That is not harmless: doubled weights that are missed cost accuracy (`every_lens.harm`).
-Where the loss grows only at many times 2/λ_max (perceptrons with GELU, convolutions with ReLU) the finding on rates is
-a false alarm: the bound is on the safe side.
+Where the loss grows only at many times 2/λ_max (perceptrons with GELU, convolutions with ReLU) the bound alone, without
+a trial, would be a false alarm. Whether a trial foretells that training fails: `every_lens.trial`.
 
     stored = results.load(faults.KEY)
     stored.statistic > xarray.DataArray(list(THRESHOLDS.values()), {"kind": list(THRESHOLDS)})
