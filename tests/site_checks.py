@@ -82,12 +82,17 @@ _REACHABLE = """selector => !document.querySelector(selector) || ![...document.q
 
 
 # Code is coloured token by token, thousands of them, and axe-core looks at each: one of each kind and place is enough.
-# So it is with the rows of a table, of which the ledger has hundreds: those stay that have something of a new kind.
+# So it is with formulas, whose hundreds of parts MathJax sets in one way, and with the rows of a table, of which the
+# ledger has hundreds: those stay that have something of a new kind.
 _THIN = """selector => { const seen = new Set();
   const fresh = kind => !seen.has(kind) && seen.add(kind);
   for (const token of document.querySelectorAll(selector + ' .highlight pre span'))
     if (!fresh(token.closest('.highlight').parentElement.className + ' ' + token.className))
       token.replaceWith(...token.childNodes);
+  for (const formula of document.querySelectorAll(selector + ' mjx-container')) {
+    const place = formula.parentElement.parentElement;
+    if (!fresh('formula ' + place.tagName + place.className)) formula.replaceChildren();
+  }
   for (const row of document.querySelectorAll(selector + ' table tbody tr')) {
     const kind = e => [row.closest('table').className, row.className, e.parentElement.tagName, e.tagName,
       e.getAttribute('class'), e.getAttribute('style'), e.getAttribute('role'), !e.textContent.trim()].join(' ');
