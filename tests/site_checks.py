@@ -82,10 +82,21 @@ _REACHABLE = """selector => !document.querySelector(selector) || ![...document.q
 
 
 # Code is coloured token by token, thousands of them, and axe-core looks at each: one of each kind and place is enough.
-_UNWRAP = """selector => { const seen = new Set();
-  for (const token of document.querySelectorAll(selector + ' .highlight pre span')) {
-    const kind = token.closest('.highlight').parentElement.className + ' ' + token.className;
-    if (seen.has(kind)) token.replaceWith(...token.childNodes); else seen.add(kind);
+# So it is with formulas, whose hundreds of parts MathJax sets in one way, and with the rows of a table, of which the
+# ledger has hundreds: those stay that have something of a new kind.
+_THIN = """selector => { const seen = new Set();
+  const fresh = kind => !seen.has(kind) && seen.add(kind);
+  for (const token of document.querySelectorAll(selector + ' .highlight pre span'))
+    if (!fresh(token.closest('.highlight').parentElement.className + ' ' + token.className))
+      token.replaceWith(...token.childNodes);
+  for (const formula of document.querySelectorAll(selector + ' mjx-container')) {
+    const place = formula.parentElement.parentElement;
+    if (!fresh('formula ' + place.tagName + place.className)) formula.replaceChildren();
+  }
+  for (const row of document.querySelectorAll(selector + ' table tbody tr')) {
+    const kind = e => [row.closest('table').className, row.className, e.parentElement.tagName, e.tagName,
+      e.getAttribute('class'), e.getAttribute('style'), e.getAttribute('role'), !e.textContent.trim()].join(' ');
+    if (![row, ...row.querySelectorAll('*')].filter(e => fresh(kind(e))).length) row.remove();
   } }"""
 
 
@@ -140,7 +151,7 @@ def _foreign(url: str, site: str) -> bool:
 
 def _accessibility(page) -> list[str]:
     """What axe-core calls serious or critical in our content; the theme's own frame is outside of it."""
-    page.evaluate(_UNWRAP, CONTENT)
+    page.evaluate(_THIN, CONTENT)
     # preload would fetch what style sheets import, from an address of axe's own making: failed requests that no reader
     # has.
     options = {"resultTypes": ["violations"], "preload": False}

@@ -132,6 +132,11 @@ FAULTS = {  # what is planted, and what a check must say
     "wide": ('<div style="width:3000px">wide</div>', "px wider than the screen"),
     "alt": ('<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">', "image without alt text"),
     "contrast": ('<p style="color:#bbb;background:#fff">pale</p>', "axe serious, color-contrast"),
+    "row": (
+        f"<table><tbody>{'<tr><td>x</td></tr>' * 9}<tr><td>y</td><td style='color:#bbb;background:#fff'>pale</td></tr>"
+        "</tbody></table>",
+        "axe serious, color-contrast",
+    ),
     "frozen": (GOOD.replace("oninput", "onnothing"), "slider 'p' says ['1', '1', '1']"),
     "unnamed": (GOOD.replace("aria-label", "data-x"), "slider None"),
     "low": (GOOD.replace("min-height:44px", "height:20px"), "not 44 px high"),
