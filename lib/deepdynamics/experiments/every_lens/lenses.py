@@ -5,8 +5,8 @@ x⁰ = W⁰ x + b⁰ with 64 coordinates, then ten blocks of 128 units with ReLU
     x^{l+1} = x^l + s (V φ(h^l) + c),   h^l = W x^l + b,   s = 1/√10    (each layer with its own W, b, V, c)
     B^l = ∂x^{l+1}/∂x^l = I + s V D^l W,   D^l = diag φ'(h^l)
 
-As drawn it is "residual, scaled" of `networks.CALIBRATION`, with V times 0.3 and a readout times 0.1, so that it starts
-quietly; it is trained by Adam on squared error, with a rate that falls to 0.
+As drawn it is "residual, scaled" of `networks.CALIBRATION` (σ_w² = 2), with V times 0.3 and a readout times 0.1, so
+that it starts quietly; it is trained by Adam on squared error, with a rate that falls to 0.
 
     net = lenses.trained(seed=0)
     lenses.path(net, X)[-1]                         # what the readout sees, (n, 64)
@@ -26,16 +26,13 @@ from torch.nn import functional
 from deepdynamics import ridgelet
 from deepdynamics.experiments.every_lens.networks import Residual, digits, network
 from deepdynamics.networks.draws import generator
-from deepdynamics.transport import antisymmetric_share
 
 __all__ = [
     "affine",
     "block_jacobians",
     "blocks",
-    "change_turned",
     "descend",
     "foretold",
-    "fresh_units",
     "gradient_gram",
     "mistakes",
     "own_units",
@@ -44,6 +41,7 @@ __all__ = [
     "right",
     "shifted",
     "trained",
+    "without",
 ]
 
 LEARNT, TESTED = slice(0, 1000), slice(1000, 1797)  # of the digits
@@ -56,12 +54,13 @@ def flat_digits() -> tuple[Tensor, Tensor, Tensor]:
     return X.flatten(1), y, functional.one_hot(y, 10).float()
 
 
-def trained(seed: int, steps: int = STEPS) -> nn.Sequential:
-    """The network after ``steps`` of Adam on batches of the first thousand digits; 0 steps: as it starts."""
+def trained(seed: int, steps: int = STEPS, scale: float = 0.3) -> nn.Sequential:
+    """The network after ``steps`` of Adam on batches of the first thousand digits; 0 steps: as it starts, with V times
+    ``scale``."""
     X, _, wanted = flat_digits()
     net, draw = network("residual, scaled", seed), generator(4000 + seed)
     with torch.no_grad():
-        for module, scale in [(block.branch[2], 0.3) for block in blocks(net)] + [(net[-1], 0.1)]:
+        for module, scale in [(block.branch[2], scale) for block in blocks(net)] + [(net[-1], 0.1)]:
             assert isinstance(module, nn.Linear)
             module.weight.mul_(scale)
     optimiser = torch.optim.Adam(net.parameters(), lr=RATE)
@@ -165,16 +164,14 @@ def descend(
     return np.array(losses), moving
 
 
-def foretold(error: Tensor, kernel: Tensor, rate: float, steps: int, *, even: bool = False) -> NDArray[np.float64]:
+def foretold(error: Tensor, kernel: Tensor, rate: float, steps: int) -> NDArray[np.float64]:
     """What `descend` would find with a kernel that stays: Σ_i r_i² (1 − η λ_i/n)^{2t} / 2n for t = 0 … ``steps``.
 
-    ``error`` r = f − y (n, C), ``kernel`` (n C, n C) with eigenvalues λ_i. ``even``: with the same size of the error,
-    spread evenly over the eigenvectors.
+    ``error`` r = f − y (n, C), ``kernel`` (n C, n C) with eigenvalues λ_i.
     """
     n = len(error)
     values, vectors = torch.linalg.eigh(kernel.double())
     squares = (vectors.T @ error.reshape(-1).double()).square()
-    squares = squares.mean().expand_as(squares) if even else squares
     powers = (1 - rate * values / n)[None] ** (2 * torch.arange(steps + 1)[:, None])
     return (powers @ squares / (2 * n)).numpy()  # type: ignore[no-any-return]
 
@@ -192,17 +189,9 @@ def affine(net: nn.Sequential) -> nn.Sequential:
     return nn.Sequential(*found)
 
 
-def change_turned(net: nn.Sequential, start: nn.Sequential, seed: int) -> tuple[float, float]:
-    """The antisymmetric share of what training has added to V W, mean over the blocks; and of the same with its rows
-    permuted. Half of a matrix without any symmetry is antisymmetric, 0 of a gradient's."""
-    found, draw = [], generator(seed)
-    for block, before in zip(blocks(net), blocks(start), strict=True):
-        (W, _, V, _), (W0, _, V0, _) = _parts(block), _parts(before)
-        added = V @ W - V0 @ W0
-        mixed = added[torch.randperm(len(added), generator=draw)]
-        found.append([float(antisymmetric_share(each[None])) for each in (added, mixed)])
-    own, permuted = np.mean(found, axis=0)
-    return float(own), float(permuted)
+def without(net: nn.Sequential, layer: int) -> nn.Sequential:
+    """The network without one of its blocks."""
+    return nn.Sequential(*(module for place, module in enumerate(net) if place != layer + 2))
 
 
 Units = tuple[NDArray[np.float64], NDArray[np.float64]]  # a (k, 64), b (k,) of φ(a·x − b)
@@ -214,13 +203,6 @@ def own_units(net: nn.Sequential, layer: int, count: int, seed: int) -> Units:
     size = np.linalg.norm(V, axis=0) * np.linalg.norm(W, axis=1)
     chosen = np.random.default_rng(seed).choice(len(W), count, replace=False, p=size / size.sum())
     return W[chosen], -b[chosen]
-
-
-def fresh_units(net: nn.Sequential, layer: int, count: int, seed: int) -> Units:
-    """``count`` units that know nothing: Gaussian as at the start of the block, with no biases."""
-    shape = _parts(blocks(net)[layer])[0].shape
-    a = np.random.default_rng(seed).normal(size=(count, shape[1])) * np.sqrt(2 / shape[1])
-    return a, np.zeros(count)
 
 
 def rebuilding_error(net: nn.Sequential, layer: int, units: Units | None) -> tuple[float, float]:
