@@ -14,7 +14,6 @@ that it starts quietly; it is trained by Adam on squared error, with a rate that
 
 from __future__ import annotations
 
-import copy
 from itertools import pairwise
 
 import numpy as np
@@ -31,8 +30,6 @@ __all__ = [
     "affine",
     "block_jacobians",
     "blocks",
-    "descend",
-    "foretold",
     "gradient_gram",
     "mistakes",
     "own_units",
@@ -60,9 +57,9 @@ def trained(seed: int, steps: int = STEPS, scale: float = 0.3) -> nn.Sequential:
     X, _, wanted = flat_digits()
     net, draw = network("residual, scaled", seed), generator(4000 + seed)
     with torch.no_grad():
-        for module, scale in [(block.branch[2], scale) for block in blocks(net)] + [(net[-1], 0.1)]:
+        for module, factor in [*((block.branch[2], scale) for block in blocks(net)), (net[-1], 0.1)]:
             assert isinstance(module, nn.Linear)
-            module.weight.mul_(scale)
+            module.weight.mul_(factor)
     optimiser = torch.optim.Adam(net.parameters(), lr=RATE)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = RATE * (1 - step / steps)
@@ -145,35 +142,6 @@ def gradient_gram(net: nn.Sequential, x: Tensor) -> Tensor:
     assert isinstance(readout, nn.Linear)
     A = readout.weight.detach().double()
     return (states[-1].square().sum() + 1) * torch.eye(len(A), dtype=torch.float64) + A @ G @ A.T
-
-
-def descend(
-    net: nn.Module, X: Tensor, wanted: Tensor, rate: float, steps: int
-) -> tuple[NDArray[np.float64], nn.Module]:
-    """½‖f(x) − y‖², in the mean over X (n, 64), before each of ``steps`` of plain descent and after the last,
-    (steps + 1,); and the network that has moved, a copy."""
-    moving, losses = copy.deepcopy(net), []
-    weights = list(moving.parameters())
-    for step in range(steps + 1):
-        loss = (moving(X) - wanted).square().sum(1).mean() / 2
-        losses.append(loss.item())
-        if step < steps:
-            with torch.no_grad():
-                for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
-                    weight.sub_(rate * gradient)
-    return np.array(losses), moving
-
-
-def foretold(error: Tensor, kernel: Tensor, rate: float, steps: int) -> NDArray[np.float64]:
-    """What `descend` would find with a kernel that stays: Σ_i r_i² (1 − η λ_i/n)^{2t} / 2n for t = 0 … ``steps``.
-
-    ``error`` r = f − y (n, C), ``kernel`` (n C, n C) with eigenvalues λ_i.
-    """
-    n = len(error)
-    values, vectors = torch.linalg.eigh(kernel.double())
-    squares = (vectors.T @ error.reshape(-1).double()).square()
-    powers = (1 - rate * values / n)[None] ** (2 * torch.arange(steps + 1)[:, None])
-    return (powers @ squares / (2 * n)).numpy()  # type: ignore[no-any-return]
 
 
 def affine(net: nn.Sequential) -> nn.Sequential:
