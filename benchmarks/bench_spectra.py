@@ -1,6 +1,6 @@
 """Leading singular triplets of the Jacobian of a network, from its input to its last convolution: ours against svds.
 
-Random weights, k triplets, every residual max(‖Jᵀu - σv‖, ‖Jv - σu‖)/σ₁ at most 1e-6 (checked here with torch's own
+Random weights, k triplets, every residual max(‖Jᵀu - σv‖, ‖Jv - σu‖)/σ₁ at most 2e-6 (checked here with torch's own
 derivatives). Every method runs in a process of its own after a warm-up on a small picture. Seconds are those of the
 processor on one thread, so that other work on the machine counts little, and of the clock on several; memory is the
 growth of the peak. The bound is the time that the multiplications alone would take at the rate of a large matrix
