@@ -41,7 +41,7 @@ pdf: book
 chapter: environment
 	@$(PY) tools/chapter.py $(if $(filter command,$(firstword $(origin NAME))),"$$NAME" --part "$$PART" --title "$$TITLE")
 
-# faults planted in copies of the library, each against its module's tests: fails where one is not caught
+# faults planted in copies of the library, each against its module's tests and one against each chapter: fails where one is not caught
 mutants: environment
 	@$(PY) tools/mutants.py
 

@@ -1,4 +1,5 @@
-"""Deliberate faults, one at a time, in a copy of the library: each must fail a test of its own module.
+"""Deliberate faults, one at a time, in a copy of the library: each must fail a test of its own module, and one for each
+chapter must stop its build at a claim or a check.
 
 python tools/mutants.py            all of them; ``make mutants`` calls this
 python tools/mutants.py fisher/    those whose file begins with that
@@ -21,6 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from files import project_files
+
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = Path("lib") / "deepdynamics"
 
@@ -34,7 +37,15 @@ class Mutant:
     new: str
     tests: str
     what: str
-    claim: str | None = None  # of the book, that would be lost with it
+    claim: str | None = None  # its key, or the statement of a check, at which a chapter stops
+
+    @property
+    def chapter(self) -> str:
+        """The chapter that makes the claim; ValueError where none or several do."""
+        made = [path.stem for path in ROOT.glob("book/*/*.md") if f'"{self.claim}"' in path.read_text("utf8")]
+        if len(made) != 1:
+            raise ValueError(f"{self.claim!r} is made in {made or 'no chapter'}")
+        return made[0]
 
     def applied(self, source: str) -> str:
         if source.count(self.old) != 1:
@@ -71,6 +82,7 @@ MUTANTS = (
         "scale = -1 / np.log(slope**2)",
         "meanfield/test_meanfield.py",
         "depth scale of the square: a factor 2",
+        claim="the slice trained for this page agrees with the stored map",
     ),
     Mutant(
         "meanfield/maps.py",
@@ -139,6 +151,22 @@ MUTANTS = (
         "freeprobability/test_freeprobability.py",
         "atom of one layer too few",
     ),
+    Mutant(
+        "freeprobability/spectrum.py",
+        "return self.mean**2 * self.depth * spread",
+        "return self.mean**2 * 2 * self.depth * spread",
+        "freeprobability/test_freeprobability.py",
+        "twice the variance of λ",
+        claim="the stored spreads are those of the law",
+    ),
+    Mutant(
+        "freeprobability/spectrum.py",
+        "rest = (L - 1) * np.log(more) if",
+        "rest = L * np.log(more) if",
+        "freeprobability/test_freeprobability.py",
+        "distribution function with the potential of one layer more",
+        claim="dynamical-isometry.law-tanh",
+    ),
     # jacobian
     Mutant(
         "jacobian/chain.py",
@@ -181,6 +209,22 @@ MUTANTS = (
         "float(values.std())",
         "jacobian/test_sums.py",
         "standard deviation for standard error",
+    ),
+    Mutant(
+        "jacobian/products.py",
+        "torch.as_tensor(values / depth)",
+        "torch.as_tensor(1 * values)",
+        "jacobian/test_products.py",
+        "exponents that are sums over the layers",
+        claim="layers-as-time.mean-exponent-chaotic",
+    ),
+    Mutant(
+        "jacobian/dense.py",
+        'name: p if name.endswith("bias")',
+        'name: p if name.endswith("weight")',
+        "jacobian/test_dense.py",
+        "the part of the biases taken along the weights",
+        claim="logits = Jx + the part of the biases, relative",
     ),
     # diagnose
     Mutant(
@@ -241,6 +285,22 @@ MUTANTS = (
         "fisher/test_universal.py",
         "mean over T pairs where T - 1 differ",
     ),
+    Mutant(
+        "fisher/isometry.py",
+        "** np.arange(L)",
+        "** np.arange(1, L + 1)",
+        "fisher/test_isometry.py",
+        "the last layer counts as if one more followed",
+        claim="fisher-isometry.growth",
+    ),
+    Mutant(
+        "fisher/lanczos.py",
+        "[..., None]).div_(T)",
+        "[..., None])",
+        "fisher/test_duals.py",
+        "the largest eigenvalue without the mean over samples",
+        claim="the kernel over 24 digits has the Fisher information's λ_max",
+    ),
     # ntk
     Mutant(
         "ntk/infinite.py",
@@ -248,6 +308,7 @@ MUTANTS = (
         "            theta *= slopes",
         "ntk/test_infinite.py",
         "tangent kernel without the variance of the weights, off the diagonal",
+        claim="Θ of 64 digits: six lines, and the library's",
     ),
     Mutant(
         "ntk/descent.py",
@@ -270,6 +331,14 @@ MUTANTS = (
         "ntk/test_spectra.py",
         "weights of the conjugate kernels: b instead of b²",
     ),
+    Mutant(
+        "ntk/spectra.py",
+        "r = float((a ** powers[:-1] - q[:-1]).sum())",
+        "r = float((a ** powers[:-1]).sum())",
+        "ntk/test_spectra.py",
+        "the tangent kernel's floor without b^2k",
+        claim="kernel-spectra.ntk-law",
+    ),
     # naturalgradient
     Mutant(
         "naturalgradient/metrics.py",
@@ -277,6 +346,7 @@ MUTANTS = (
         "a_values / samples + damping",
         "naturalgradient/test_isotropy.py",
         "K-FAC: one of the two factors without 1/N",
+        claim="the largest deviation from α I, relative to α, of four metrics at width 64",
     ),
     Mutant(
         "naturalgradient/metrics.py",
@@ -299,6 +369,7 @@ MUTANTS = (
         "return 2 * (2 * math.pi) ** m * _STEP * total",
         "ridgelet/test_pairs.py",
         "constant of a pair times 2π",
+        claim="S[R[f]] = K f for three bumps, with reach 40",
     ),
     Mutant(
         "ridgelet/transforms.py",
@@ -313,6 +384,7 @@ MUTANTS = (
         "root = np.sqrt(decay)",
         "ridgelet/test_sampling.py",
         "weight decay without n beside a sum over n points",
+        claim="backpropagation.fit",
     ),
     Mutant(
         "ridgelet/sampling.py",
@@ -370,6 +442,7 @@ MUTANTS = (
         "B=self.B[:, ::2], h=self.h)",
         "transport/test_residual.py",
         "half the layers with the same step",
+        claim="flows.order-alike",
     ),
     Mutant(
         "transport/diffusion.py",
@@ -391,6 +464,14 @@ MUTANTS = (
         "((back @ w[2].mT) * (1 - h1))",
         "transport/test_generators.py",
         "slope of tanh 1 - h for 1 - h²",
+    ),
+    Mutant(
+        "transport/entropy.py",
+        "(path[-1] ** 2 + variance)",
+        "(path[-1] ** 2 + 2 * variance)",
+        "transport/test_entropy.py",
+        "a denoiser that takes its noise for twice as much",
+        claim="denoising.finite-steps",
     ),
     # rbm
     Mutant(
@@ -420,6 +501,22 @@ MUTANTS = (
         "- flipped + self.gain * change * bias",
         "rbm/test_machine.py",
         "pseudo-likelihood: the sign of the visible biases",
+    ),
+    Mutant(
+        "rbm/stack.py",
+        "return self.keep * machine.gain * torch.sigmoid(u) * torch.sigmoid(-u)",
+        "return self.keep * machine.gain * torch.sigmoid(u)",
+        "rbm/test_stack.py",
+        "slopes h instead of h(1 - h)",
+        claim="spectrum of a stored orthogonal start (log10), and computed again",
+    ),
+    Mutant(
+        "rbm/stack.py",
+        "*(J.cpu() for J in rest[1:])",
+        "*(J.cpu() for J in rest[1:-1])",
+        "rbm/test_stack.py",
+        "singular values without the last layer",
+        claim="log₁₀ of the tenth value, here and in the stored stack of the same seed",
     ),
     # powerlaw
     Mutant(
@@ -457,6 +554,7 @@ MUTANTS = (
         "np.exp(-s * t / tau)",
         "lineardynamics",
         "two layers at half their rate",
+        claim="two layers of matrices on the exact curve (to first order in the step, ηs = 0.04)",
     ),
     Mutant(
         "lineardynamics/descent.py",
@@ -515,6 +613,7 @@ MUTANTS = (
         "shrink = shrink + contract * squares.mean(1)",
         "test_autoencoders.py",
         "gradient of the contraction without a 2",
+        claim="their participation",
     ),
     Mutant(
         "autoencoders/corruption.py",
@@ -559,6 +658,7 @@ MUTANTS = (
         "U[label], U[other] = -1, 1",
         "test_margins.py",
         "step away from the other class",
+        claim="perturbations.flip-small",
     ),
     Mutant(
         "margins.py",
@@ -670,11 +770,20 @@ MUTANTS = (
         "contributions undone one layer too high",
     ),
     Mutant(
+        "interpretation.py",
+        "return torch.stack(states).diff(dim=0)",
+        "return torch.stack(states[1:]) - states[0]",
+        "test_interpretation.py",
+        "changes since the input instead of the layer before",
+        claim="contributions add up",
+    ),
+    Mutant(
         "landscapes/fields.py",
         "np.sqrt(1 - u**2) + np.arcsin(u)) / np.pi",
         "np.sqrt(1 - u**2) + np.arcsin(u)) / (2 * np.pi)",
         "landscapes",
         "half of the index",
+        claim="landscapes.index",
     ),
     Mutant(
         "landscapes/measures.py",
@@ -749,24 +858,46 @@ def killer(mutant: Mutant) -> tuple[str | None, float]:
     return failed[1] if failed else None, time.monotonic() - start
 
 
+def stopped(mutant: Mutant) -> tuple[bool, float]:
+    """Whether the chapter of the mutant's claim, built with the fault, stops there; and the seconds that it took."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        for path in project_files(ROOT):
+            copy = Path(folder) / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+        file = Path(folder) / LIBRARY / mutant.file
+        file.write_text(mutant.applied(file.read_text("utf8")), "utf8")
+        command = [sys.executable, f"{folder}/tools/build.py", "--root", folder, "--chapter", mutant.chapter]
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        found = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    said = found.stdout + found.stderr
+    return found.returncode != 0 and f"{mutant.claim}: " in said, time.monotonic() - start
+
+
 def main(begins: str = "") -> int | str:
     chosen = [mutant for mutant in MUTANTS if mutant.file.startswith(begins)]
     if not chosen:
         return f"No fault is in a file that begins with {begins!r}."
     killers = set()
-    survivors = 0
+    survivors = passed = 0
+    told = [mutant for mutant in chosen if mutant.claim]
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         for mutant, (test, seconds) in zip(chosen, pool.map(killer, chosen), strict=True):
             survivors += test is None
             killers |= {test} - {None}
             caught = test.removeprefix("tests/") if test else "SURVIVES"
-            claim = f" and by the claim {mutant.claim}" if mutant.claim else ""
-            print(f"{mutant.file}: {mutant.what}\n    {seconds:3.0f} s  {caught}{claim}", flush=True)
+            print(f"{mutant.file}: {mutant.what}\n    {seconds:3.0f} s  {caught}", flush=True)
+        for mutant, (stops, seconds) in zip(told, pool.map(stopped, told), strict=True):
+            passed += not stops
+            place = f"{mutant.claim if stops else 'BUILDS'} ({mutant.chapter})"
+            print(f"{mutant.file}: {mutant.what}\n    {seconds:3.0f} s  {place}", flush=True)
     status, output = pytest(ROOT / "lib", *sorted(killers)) if killers else (0, "")
     if status:
         print(f"Without any fault, too, these fail:\n{output}")
     print(f"{len(chosen)} faults, {survivors} of them not caught; {len(killers)} tests caught the others")
-    return 1 if survivors or status else 0
+    print(f"{len(told)} of them planted under a chapter, {passed} of which built all the same")
+    return 1 if survivors or passed or status else 0
 
 
 if __name__ == "__main__":

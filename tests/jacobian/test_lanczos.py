@@ -31,7 +31,10 @@ def with_spectrum(out, inputs, values, seed=0):
     return (left * torch.as_tensor(values, dtype=F64)) @ right.T
 
 
-def check(f, x, k, found, tol=1e-6):
+DEFAULT = {F32: 40 * torch.finfo(F32).eps, F64: 1e-6}  # residuals that are asked for without a word
+
+
+def check(f, x, k, found):
     """Values and residuals against the dense Jacobian in float64; orthonormality; order."""
     U, s, V, residuals, products = found
     J = jacobian(f, x).double()
@@ -44,7 +47,7 @@ def check(f, x, k, found, tol=1e-6):
     top = float(s[0]) or 1.0
     honest = torch.maximum((J.T @ U - s * V).norm(dim=0), (J @ V - s * U).norm(dim=0)) / top
     floor = 30 * torch.finfo(x.dtype).eps
-    assert (residuals <= tol).all() and (honest <= tol + floor).all()
+    assert (residuals <= DEFAULT[x.dtype]).all() and (honest <= DEFAULT[x.dtype] + floor).all()
     assert ((honest - residuals.double()).abs() <= floor + 1e-3 * residuals.double()).all()
     for frame in (U, V):
         assert (frame.T @ frame - torch.eye(k, dtype=F64)).abs().max() < 30 * torch.finfo(x.dtype).eps
@@ -244,6 +247,37 @@ def test_what_cannot_be_reached_is_said():
     with pytest.raises(NotConverged, match="max_products = 20") as caught:
         top_singular(lambda x: A @ x, normal(150, 1, F32), 5, max_products=20)
     assert float(caught.value.residuals.max()) > 1e-6
+
+
+def test_without_a_word_rounding_of_the_products_is_forgiven():
+    """Adjoint products that are wrong by 3e-6 s₁, as they are in float32 on some processors and large networks."""
+    A, noise = with_spectrum(80, 60, np.linspace(2, 0.1, 60)).to(F32), normal((80, 60), 1, F32)
+    wrong = A + 6e-6 / float(torch.linalg.matrix_norm(noise, 2)) * noise
+
+    class Rounded(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x):
+            return A @ x
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            pass
+
+        @staticmethod
+        def backward(ctx, u):
+            return wrong.T @ u
+
+        @staticmethod
+        def jvp(ctx, v):
+            return A @ v
+
+    x = normal(60, 2, F32)
+    with pytest.raises(NotConverged, match="tol = 1e-06"):
+        top_singular(Rounded.apply, x, 5, tol=1e-6)
+    found = top_singular(Rounded.apply, x, 5)
+    assert 1e-6 < float(found.residuals.max()) <= DEFAULT[F32]
 
 
 LINEAR = torch.nn.Linear(4, 3)

@@ -67,7 +67,14 @@ class TopSingular:
 
 @torch.inference_mode(False)
 def top_singular(
-    f: Map, x: Numbers, k: int, *, tol: float = 1e-6, seed: Seed = 0, block: int = 4, max_products: int | None = None
+    f: Map,
+    x: Numbers,
+    k: int,
+    *,
+    tol: float | None = None,
+    seed: Seed = 0,
+    block: int = 4,
+    max_products: int | None = None,
 ) -> TopSingular:
     """The k leading singular triplets of the Jacobian of ``f`` at one input ``x`` (no batch axis; it is added where f
     needs it), without forming it.
@@ -75,10 +82,10 @@ def top_singular(
     U (out, k), s (k,), V (in, k), residuals (k,), the number of columns that were sent through J and Jᵀ, and the path
     by which these products were computed, the fastest that is right; device and type follow ``x``, input and output are
     flattened. On return every residual max(‖Jᵀu - sv‖, ‖Jv - su‖)/s₁, measured
-    with fresh products, is at most ``tol``; s is then right to about tol² s₁ over the distance to the other values, and
-    to rounding, 1e-6 s₁ in float32 (float64 goes on to 1e-9). Where the rank is below k, or values are below 20 eps s₁
-    (2e-6 s₁ in float32): zeros, and an orthonormal completion. In float32 a ``tol`` below some 1e-6 is out of reach of
-    the products themselves.
+    with fresh products, is at most ``tol`` (None: 1e-6, in float32 5e-6); s is then right to about tol² s₁ over the
+    distance to the other values, and to rounding, 1e-6 s₁ in float32 (float64 goes on to 1e-9). Where the rank is below
+    k, or values are below 20 eps s₁ (2e-6 s₁ in float32): zeros, and an orthonormal completion. In float32 the products
+    themselves reach 1e-6 to 2e-6, depending on the processor and the network: a ``tol`` below that is out of reach.
 
     Block Golub–Kahan bidiagonalisation (Golub, Luk and Overton 1981), reorthogonalised on the smaller side (Simon and
     Zha 2000), from ``block`` random vectors. Where as many values agree as vectors were drawn, as many again are drawn
@@ -108,7 +115,7 @@ def cumulative_triplets(
     k: int,
     *,
     depths: Sequence[int] | None = None,
-    tol: float = 1e-6,
+    tol: float | None = None,
     seed: Seed = 0,
     block: int = 4,
     max_products: int | None = None,
@@ -145,7 +152,7 @@ def cumulative_spectra(
     x: Numbers,
     k: int,
     *,
-    tol: float = 1e-6,
+    tol: float | None = None,
     seed: Seed = 0,
 ) -> Tensor:
     """The k leading singular values of J_{0→l} for every layer l, (len(layers), k), NaN beyond the rank.
@@ -209,12 +216,20 @@ class _Operator:
 
 
 def _triplets(
-    points: Sequence[Linearised], x: Tensor, k: int, tol: float, seed: Seed, block: int, max_products: int | None
+    points: Sequence[Linearised],
+    x: Tensor,
+    k: int,
+    tol: float | None,
+    seed: Seed,
+    block: int,
+    max_products: int | None,
 ) -> TopSingular:
     operator = _Operator(points, x)
     if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= operator.n:
         out = points[-1].value.numel()
         raise ValueError(f"k = {k}: an integer from 1 to min(out, in) = min({out}, {x.numel()}) is allowed")
+    if tol is None:
+        tol = max(1e-6, 40 * torch.finfo(x.dtype).eps)  # products in float32 reach 10 to 20 eps
     if not 0 < tol < 1:
         raise ValueError(f"tol = {tol}: a number between 0 and 1 is allowed")
     block = count("block", block)

@@ -56,10 +56,12 @@ def grid(scale: str) -> list[Point]:
 
 def cell(depth: str, image: int, kind: str) -> dict[str, Any]:
     """Square roots of energies of the vectors `SHOWN` of the first picture, (shown, y, x) in 0..255, and the first and
-    the last vector of a trained network, signed, in -127..127; each scaled to its own largest value.
+    the last vector of a trained network, in -127..127, of the sign that has ⟨v, x⟩ > 0; each scaled to its own
+    largest value.
     """
-    shape = tuple(imagenets.pictures().x[image].shape)
-    columns = cnnspectra.leading(kind, image, depth, COUNT).V.T.reshape(-1, *shape)
+    x = imagenets.pictures().x[image]
+    V = cnnspectra.leading(kind, image, depth, COUNT).V
+    columns = (V * (x.flatten() @ V).sign()).T.reshape(-1, *x.shape)
     found: dict[str, Any] = {}
     if image == IMAGES[0]:
         squares = columns[[rank - 1 for rank in SHOWN]].square().sum(1)

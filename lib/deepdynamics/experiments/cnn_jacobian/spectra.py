@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepdynamics import data, jacobian
-from deepdynamics.directions import band_noise, span_noise
+from deepdynamics.directions import band_noise
 from deepdynamics.experiments._experiment import Point, at_scale, points
 from deepdynamics.experiments.cnn_jacobian import imagenets
 from deepdynamics.experiments.cnn_jacobian.gains import TANGENTS, tangents_of
@@ -149,11 +149,12 @@ def _walk(V: Tensor, image: int, depth: str) -> tuple[NDArray[np.float64], NDArr
     """
     pictures, net, f = imagenets.pictures(), imagenets.trained(), _map("trained", image, depth)
     x = pictures.x[image]
+    white = band_noise(tuple(x.shape), 0, math.inf, DRAWS, seed=image).flatten(1)
     deltas = {
         "first": torch.stack((V[:, 0], -V[:, 0])),
-        "leading": span_noise(V[:, :10], DRAWS, seed=image),
-        "trailing": span_noise(V[:, -10:], DRAWS, seed=image),
-        "random": band_noise(tuple(x.shape), 0, math.inf, DRAWS, seed=image).flatten(1),
+        "leading": _inside(V[:, :10], white),
+        "trailing": _inside(V[:, -10:], white),
+        "random": white,
     }
     start = f(x)
     gains, right = np.empty((2, len(DIRECTIONS), len(LEVELS)))
@@ -165,3 +166,9 @@ def _walk(V: Tensor, image: int, depth: str) -> tuple[NDArray[np.float64], NDArr
             gains[i, j] = float(change.square().mean().sqrt())
             right[i, j] = float((net(moved).argmax(1) == pictures.labels[image]).double().mean())
     return gains, right
+
+
+def _inside(V: Tensor, noise: Tensor) -> Tensor:
+    """The part of each row of noise in the span of V, norm 1: it does not depend on the signs of V."""
+    inside = noise @ V @ V.T
+    return inside / inside.norm(dim=1, keepdim=True)

@@ -60,8 +60,9 @@ COORDINATES = {
 PARAMETERS = {"images": cnns.MANY, "lengths": LENGTHS, "far": FAR, "draws": DRAWS, "multiples": MULTIPLES.tolist()}
 SEEDS, NEEDS = NETWORKS, DATA
 checks = ({"data": "mnist", "network": 0},)
-# Training amplifies the rounding of another machine.
-tolerance = {name: (0.15, 0.05) for name in DIMENSIONS}
+# Training amplifies the rounding of another machine until the network is another one. So the steps to another answer
+# may differ by four standard deviations over networks, which are 6 to 11 %.
+tolerance = {name: (0.15, 0.05) for name in DIMENSIONS} | {"flip": (0.45, 0.05)}
 
 
 def grid(scale: str) -> list[Point]:
