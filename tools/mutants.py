@@ -516,7 +516,7 @@ MUTANTS = (
         "*(J.cpu() for J in rest[1:-1])",
         "rbm/test_stack.py",
         "singular values without the last layer",
-        claim="log₁₀ of the tenth value, here and in the stored stack of the same seed",
+        claim="mean of log₁₀ s at one image: from its parts, and from all singular values",
     ),
     # powerlaw
     Mutant(
@@ -801,11 +801,18 @@ MUTANTS = (
     ),
     Mutant(
         "landscapes/regions.py",
+        "for j in range(dimension + 1))",
+        "for j in range(dimension))",
+        "landscapes/test_regions.py",
+        "Zaslavsky's sum ends one term early",
+        claim="three layers of 8, and one of 24, in the plane",
+    ),
+    Mutant(
+        "landscapes/regions.py",
         "return interval, unit, left / (left - right)",
         "return interval, unit, right / (right - left)",
         "landscapes/test_regions.py",
         "kinks mirrored in their interval",
-        claim="expressivity.random-units",
     ),
     Mutant(
         "landscapes/regions.py",
@@ -813,7 +820,6 @@ MUTANTS = (
         "todo += [(part, units[2:]) for part in _cut(corners, affine[units[0]])]",
         "landscapes/test_regions.py",
         "every second unit's line is not drawn",
-        claim="expressivity.plane",
     ),
     Mutant(
         "landscapes/polynomials.py",
