@@ -4,8 +4,8 @@ chapter must stop its build at a claim or a check.
 python tools/mutants.py            all of them; ``make mutants`` calls this
 python tools/mutants.py fisher/    those whose file begins with that
 
-A fault counts as caught when a test fails on the copy and passes on the library as it is. The chapters need the data sets:
-some checks are made on real data only.
+A fault counts as caught when a test fails on the copy and passes on the library as it is. The chapters need the data
+sets: some checks are made on real data only.
 """
 
 from __future__ import annotations
