@@ -1,5 +1,7 @@
 """The right singular vectors of `spectra` as small pictures: where their energy is, and how they look.
 
+The signed pictures that are stored are of 28 November 2026, when signs were fixed; the energies are of 21 November.
+
 **To draw it**::
 
     found = results.load("cnn-jacobian.pictures")

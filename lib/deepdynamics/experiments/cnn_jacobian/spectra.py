@@ -4,6 +4,9 @@ vectors are in the picture, how much of known tangents they hold, and finite ste
 Each picture has an untrained network of its own. Triplets are those of `jacobian.top_singular`, certified by their
 residuals.
 
+The steps that are stored are of 28 November 2026, when they became independent of the signs of vectors; all else is of
+21 November, by code that differs in nothing else.
+
 **To draw it**::
 
     found = results.load("cnn-jacobian.spectra")       # NaN where nothing was computed
